@@ -1,0 +1,57 @@
+//! Names that stand on objects in the cluster: annotations, Secret types, suffixes. They are a contract, also with objects that older operators wrote.
+
+/// Everything of ours begins with this; people cannot set such keys on the token Secret through the spec.
+pub const PREFIX: &str = "emailasset.dev/";
+
+/// On an asset: any new value asks for a refresh now. Answered in `status.handledRequests.refresh`.
+pub const REFRESH: &str = "emailasset.dev/refresh";
+/// On a Secret that another owner made: the asset of this name may take it over.
+pub const ADOPT: &str = "emailasset.dev/adopt";
+/// On an input Secret: the hosts that may receive its contents, comma-separated (invariant 11).
+pub const HOSTS: &str = "emailasset.dev/hosts";
+
+/// On grant and token Secrets: how many answers were stored when this one was.
+pub const GENERATION: &str = "emailasset.dev/generation";
+/// On a grant Secret: the open attempt (invariant 2).
+pub const ATTEMPT: &str = "emailasset.dev/attempt";
+/// On grant and token Secrets: the token endpoint origin and client ID that the grant belongs to.
+pub const BINDING: &str = "emailasset.dev/binding";
+/// On grant and token Secrets: when the access token was issued, RFC 3339.
+pub const ISSUE_TIME: &str = "emailasset.dev/issue-time";
+/// On grant and token Secrets: when the access token ends, RFC 3339.
+pub const EXPIRATION_TIME: &str = "emailasset.dev/expiration-time";
+/// On a grant Secret, or on the token Secret where nothing rotates: when the grant was given, RFC 3339.
+pub const GRANT_TIME: &str = "emailasset.dev/grant-time";
+/// On grant and token Secrets: the mailbox address that the contents are for.
+pub const EMAIL: &str = "emailasset.dev/email";
+/// On a grant Secret, or on the token Secret where nothing rotates: fingerprints of seeds that were taken or refused.
+pub const SEEDS: &str = "emailasset.dev/seeds";
+/// On a token Secret: versions of the inputs that its contents were made from.
+pub const INPUTS: &str = "emailasset.dev/inputs";
+
+/// Type of the Secret that holds a grant. A Secret's type cannot be changed, and watches can select by it.
+pub const GRANT_SECRET_TYPE: &str = "emailasset.dev/grant";
+/// Type of the Secret that consumers mount.
+pub const TOKEN_SECRET_TYPE: &str = "emailasset.dev/token";
+
+/// Ends the name of every grant Secret, and of no token Secret.
+pub const GRANT_SUFFIX: &str = "-grant";
+/// Ends the default name of a token Secret.
+pub const TOKEN_SUFFIX: &str = "-token";
+/// An asset's name may have this many characters, so that names made from it fit into 253.
+pub const MAX_ASSET_NAME: usize = 200;
+
+/// Who wrote a field, as API server and Events show it.
+pub const FIELD_MANAGER: &str = "emailasset-operator";
+
+/// The name of an asset's grant Secret.
+#[must_use]
+pub fn grant_secret(asset: &str) -> String {
+    format!("{asset}{GRANT_SUFFIX}")
+}
+
+/// The name of an asset's token Secret, where the spec gives none.
+#[must_use]
+pub fn default_token_secret(asset: &str) -> String {
+    format!("{asset}{TOKEN_SUFFIX}")
+}

@@ -1,0 +1,274 @@
+//! What a person writes: [`EmailAssetSpec`].
+//!
+//! Doc comments on fields become descriptions in the CRD, so they speak to the person who writes YAML. The CEL rules beside the fields are what the API server
+//! checks; [`super::validate()`] holds the same rules in code. Every string and list has a bound, because the API server refuses a CRD whose rules might be
+//! expensive. Unknown fields are ignored when reading: a resource written for a newer operator must not stop the watch.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::names;
+use super::status::EmailAssetStatus;
+
+/// A mailbox whose OAuth 2.0 access token is kept fresh in a Secret.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "emailasset.dev",
+    version = "v1alpha1",
+    kind = "EmailAsset",
+    plural = "emailassets",
+    shortname = "ea",
+    namespaced,
+    status = "EmailAssetStatus",
+    derive = "PartialEq",
+    doc = "A mailbox whose OAuth 2.0 access token is kept fresh in a Secret."
+)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailAssetSpec {
+    /// The address of the mailbox. It cannot be changed later.
+    pub email: String,
+
+    /// An entry of the operator's catalogue, such as `google` or `microsoft`: it knows the endpoints, scopes and mail servers.
+    /// Leave it out and set `oauth2.tokenURL` for a server that the catalogue does not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+
+    /// How an access token for the mailbox is obtained.
+    pub oauth2: OAuth2,
+
+    /// Login name at the mail servers, when it is not the email address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+
+    /// The server that takes mail from this mailbox. Default: the provider's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<MailServer>,
+
+    /// The server to read this mailbox with IMAP. Default: the provider's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imap: Option<MailServer>,
+
+    /// The server to read this mailbox with POP3. Default: the provider's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pop3: Option<MailServer>,
+
+    /// The Secret that consumers mount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<TokenSecret>,
+
+    /// How long before its end a token is replaced, as a duration such as `20m`. At most half of the token's life is used.
+    /// Default: a third of the token's life, and not less than 10 minutes where its life allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renew_before: Option<String>,
+
+    /// True: no call to the provider or the mail servers is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+}
+
+/// How an access token is obtained.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OAuth2 {
+    /// `RefreshToken`: redeem the refresh token that `refreshTokenSecretRef` names.
+    pub grant: Grant,
+
+    /// Secret of this namespace with the OAuth client: keys `client_id` and, unless it is a public client, `client_secret`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_credentials_ref: Option<NameRef>,
+
+    /// Secret of this namespace with the first refresh token (the seed). It is read, never written.
+    pub refresh_token_secret_ref: KeyRef,
+
+    /// Client ID, when it is not in the Secret that `clientCredentialsRef` names.
+    #[serde(rename = "clientID", skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+
+    /// How the client proves itself at the token endpoint. Default: as the provider wants it; without a client secret: None.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_authentication: Option<ClientAuthentication>,
+
+    /// What the provider asks for, such as `tenant` at `microsoft`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+
+    /// Token endpoint. Default: the provider's.
+    #[serde(rename = "tokenURL", skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<String>,
+
+    /// Where refresh tokens are redeemed, when that is not the token endpoint.
+    #[serde(rename = "refreshURL", skip_serializing_if = "Option::is_none")]
+    pub refresh_url: Option<String>,
+
+    /// Scopes of the access token. Default: the provider's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+
+    /// What happens to the refresh token when it is redeemed. Only for servers outside the catalogue; default: Strict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+
+    /// `ConfigMap` of this namespace with certificates (PEM) to trust at the token endpoint, on top of the usual ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_bundle_ref: Option<KeyRef>,
+
+    /// What becomes of the stored grant when this resource is deleted. Default: Retain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_deletion_policy: Option<GrantDeletionPolicy>,
+}
+
+/// The way to an access token.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[schemars(inline)]
+pub enum Grant {
+    /// Redeem a refresh token that somebody obtained elsewhere (RFC 6749 §6).
+    RefreshToken,
+}
+
+/// How the client proves itself at the token endpoint (RFC 6749 §2.3).
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[schemars(inline)]
+pub enum ClientAuthentication {
+    /// Client ID and secret in the Authorization header.
+    ClientSecretBasic,
+    /// Client ID and secret in the request's body.
+    ClientSecretPost,
+    /// A public client: the client ID alone.
+    None,
+}
+
+/// What a server does with a refresh token when it is redeemed.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[schemars(inline)]
+pub enum Rotation {
+    /// The refresh token stays the same.
+    None,
+    /// A new one comes with each answer; the old one goes on working.
+    Soft,
+    /// A new one comes with each answer; the old one is dead, and using it again may kill the whole grant.
+    Strict,
+}
+
+/// What becomes of the stored grant when the asset is deleted.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[schemars(inline)]
+pub enum GrantDeletionPolicy {
+    /// The grant Secret stays. A new asset of the same name and mailbox takes it up again.
+    #[default]
+    Retain,
+    /// The grant Secret goes with the asset.
+    Delete,
+}
+
+/// An object of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct NameRef {
+    /// Its name.
+    pub name: String,
+}
+
+/// A key of an object of the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyRef {
+    /// The object's name.
+    pub name: String,
+    /// The key in its data.
+    pub key: String,
+}
+
+/// Corrections to the provider's mail server, or a whole server where the provider is not in the catalogue.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct MailServer {
+    /// Host name. Required where no provider is named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Port. Default: the provider's; for a host of your own the protocol's port for TLS (SMTP 465, IMAP 993, POP3 995).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<i32>,
+    /// `TLS`: encrypted from the first byte. `StartTLS`: the connection is upgraded before login. `None`: not encrypted, and no token is ever sent.
+    /// Default: what the port is known for, else the provider's, else TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
+    /// Login name at this server, when it is not `spec.username` or the email address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+}
+
+/// How a connection to a mail server is encrypted.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[schemars(inline)]
+pub enum Security {
+    /// TLS from the first byte (RFC 8314).
+    #[serde(rename = "TLS")]
+    Tls,
+    /// Upgraded with STARTTLS or STLS before login.
+    #[serde(rename = "StartTLS")]
+    StartTls,
+    /// Not encrypted. Nothing authenticates over it (invariant 11).
+    None,
+}
+
+/// The Secret that consumers mount.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenSecret {
+    /// Its name. Default: the asset's name followed by `-token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Labels to put on it. The operator's settings say which keys are allowed; by default those under `app.kubernetes.io/`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to put on it; the same keys are allowed as for labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl EmailAsset {
+    /// The Secret that consumers mount: `spec.secret.name`, else the asset's name followed by `-token`.
+    #[must_use]
+    pub fn token_secret_name(&self) -> String {
+        let asset = self.metadata.name.as_deref().unwrap_or_default();
+        let chosen = self.spec.secret.as_ref().and_then(|secret| secret.name.clone());
+        chosen.unwrap_or_else(|| names::default_token_secret(asset))
+    }
+
+    /// The Secret that holds the grant, for the operator alone.
+    #[must_use]
+    pub fn grant_secret_name(&self) -> String {
+        names::grant_secret(self.metadata.name.as_deref().unwrap_or_default())
+    }
+}
+
+impl EmailAssetSpec {
+    /// Whether no call may be made for this asset.
+    #[must_use]
+    pub fn suspended(&self) -> bool {
+        self.suspend.unwrap_or_default()
+    }
+}
+
+impl OAuth2 {
+    /// What becomes of the stored grant when the asset is deleted.
+    #[must_use]
+    pub fn grant_deletion_policy(&self) -> GrantDeletionPolicy {
+        self.grant_deletion_policy.unwrap_or_default()
+    }
+}
+
+impl ClientAuthentication {
+    /// The name in YAML.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "ClientSecretBasic",
+            Self::ClientSecretPost => "ClientSecretPost",
+            Self::None => "None",
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What the operator reports: [`EmailAssetStatus`].
+//!
+//! Every field may be absent: a status is written bit by bit, and an older one must stay readable. Times are instants in UTC. No secret ever stands here
+//! (invariant 5), and what a server said is cut to a bounded length before it gets here (invariant 10).
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::spec::{ClientAuthentication, Rotation, Security};
+
+/// The state of an asset, as the operator last saw it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailAssetStatus {
+    /// The `metadata.generation` this status is about; -1 until the operator has looked at the asset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready, Authorized, Refreshed, and while they apply Stalled and Reconciling.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The published access token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenStatus>,
+
+    /// The grant that access tokens are obtained with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantStatus>,
+
+    /// The values in effect, after catalogue and overrides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<EndpointsStatus>,
+
+    /// The last failure, until a refresh works again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailureStatus>,
+
+    /// The requests by annotation that were answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handled_requests: Option<HandledRequests>,
+}
+
+/// The published access token.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenStatus {
+    /// The Secret that holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+    /// When it was issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issue_time: Option<Time>,
+    /// When it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
+    /// When it will be replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renewal_time: Option<Time>,
+    /// What it is good for, as the provider said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// How many tokens were published for this asset so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_count: Option<i64>,
+}
+
+/// The grant that access tokens are obtained with.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantStatus {
+    /// Who signed in, as the provider says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// When it was given: when the seed was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant_time: Option<Time>,
+    /// When it ends, where the provider says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
+    /// How many answers were stored. It never falls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+}
+
+/// The values in effect, after catalogue and overrides.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointsStatus {
+    /// Token endpoint.
+    #[serde(rename = "tokenURL", skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<String>,
+    /// Where refresh tokens are redeemed, when that is not the token endpoint.
+    #[serde(rename = "refreshURL", skip_serializing_if = "Option::is_none")]
+    pub refresh_url: Option<String>,
+    /// Scopes of the access token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// How the client proves itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_authentication: Option<ClientAuthentication>,
+    /// What happens to the refresh token when it is redeemed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+    /// The server that takes mail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<ServerStatus>,
+    /// The IMAP server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imap: Option<ServerStatus>,
+    /// The POP3 server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pop3: Option<ServerStatus>,
+}
+
+/// A mail server in effect.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatus {
+    /// Host name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<i32>,
+    /// How the connection is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
+    /// Login name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+}
+
+/// The last failure, until a refresh works again. The count and the next attempt make backoff survive a restart (invariant 8).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureStatus {
+    /// What kind of failure: who can do something about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// The reason, as in the conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The provider's error code, or the HTTP status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What happened, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it last happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure_time: Option<Time>,
+    /// How many times in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub count: Option<i64>,
+    /// When the next attempt is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_time: Option<Time>,
+    /// The provider's own identifier of the failed request, to quote to its support.
+    #[serde(rename = "traceID", skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// The values of request annotations that were answered last.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct HandledRequests {
+    /// `emailasset.dev/refresh`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<String>,
+}

@@ -1,0 +1,19 @@
+//! What is known about mail providers, and what that makes of an asset's spec.
+//!
+//! ```text
+//! EmailAssetSpec + Catalogue ──resolve──> Endpoints ──check_hosts(input Secrets)──> may be called, or HostNotAllowed
+//! ```
+//!
+//! [`Catalogue`] is data: one entry for each provider in `provider/catalogue.yaml`, each fact with its source. Adding a provider is an edit of that file alone.
+//! [`resolve`] puts the entry and the spec's overrides together into [`Endpoints`], the values in effect. [`check_hosts`] keeps credentials where they belong
+//! (invariant 11). Everything here is pure.
+
+mod catalogue;
+mod hosts;
+mod resolve;
+
+pub use catalogue::{
+    AccessTokenLifetime, Catalogue, CatalogueError, Entry, EntryServer, Offer, Parameter, SendScope,
+};
+pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
+pub use resolve::{Endpoints, ResolveError, Server, resolve};
