@@ -1,0 +1,28 @@
+//! The life of a token, as pure functions: what to do next, when, and what to say.
+//!
+//! Start with [`decide()`]: it looks at a [`World`] and answers with a [`Decision`]. The controller carries the step out, takes what came of it into the world
+//! ([`note_failure`], [`note_success`]) and asks again, until the answer is [`Step::Rest`]; then [`status`] says how the asset stands. Nothing in this room reads
+//! a clock, makes a call or awaits anything, so every row of the design's state table and every way between two rows is a plain unit test.
+
+mod decide;
+mod failure;
+mod messages;
+mod report;
+mod schedule;
+mod step;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::{HOLDER_GRACE, decide, inputs_now};
+pub use failure::{Blame, Failure, note_failure, note_success};
+pub use messages::new_seed;
+pub use report::{Standing, condition, grant_is_dead, status};
+pub use schedule::{Pace, backoff, renewal_time};
+pub use step::{Decision, Fencing, Origin, Redeem, Step};
+pub use world::{
+    Activity, Attempt, AttemptHolder, Binding, Circumstances, Fingerprint, Generation, GrantSecret, Handover, Heritage,
+    History, Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal, Presence, Record, Retention,
+    SeedClaim, SeedLedger, SeedRecord, Sight, Slot, Source, TokenSecret, Unanswered, UnansweredTries, Verdict, World,
+};

@@ -1,0 +1,122 @@
+//! What a try that failed or worked leaves in the status.
+//!
+//! The status is the memory of failures: how many there were in a row and when the next try may come survive a restart there (invariant 8).
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{
+    report,
+    schedule::{self, Pace},
+    world::World,
+};
+use crate::api::{ConditionType, FailureStatus, HandledRequests, Reason};
+
+/// Who can do something about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Nobody: it passes.
+    Retry,
+    /// Nobody: the provider asks for fewer requests.
+    Throttled,
+    /// The person of the mailbox.
+    Reauthorize,
+    /// An admin of the client, the tenant or this cluster.
+    Admin,
+    /// We do: the request was wrong.
+    Bug,
+}
+
+impl Blame {
+    /// The class as the status shows it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "RETRY",
+            Self::Throttled => "THROTTLED",
+            Self::Reauthorize => "REAUTH",
+            Self::Admin => "ADMIN_CONFIG",
+            Self::Bug => "BUG",
+        }
+    }
+
+    /// How patiently it is retried; none: it is not.
+    const fn pace(self) -> Option<Pace> {
+        match self {
+            Self::Retry => Some(Pace::Soon),
+            Self::Throttled => Some(Pace::Throttled),
+            Self::Admin | Self::Bug => Some(Pace::Slow),
+            Self::Reauthorize => None,
+        }
+    }
+}
+
+/// One failed try, in the words of the status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Who can do something about it.
+    pub blame: Blame,
+    /// The reason to show.
+    pub reason: Reason,
+    /// The provider's error code or ours.
+    pub code: String,
+    /// What happened, what it means and the next step.
+    pub message: String,
+    /// How long the provider asks us to wait.
+    pub retry_after: Option<SignedDuration>,
+    /// The provider's identifier of the failed request.
+    pub trace_id: Option<String>,
+}
+
+/// Takes a failed try into the world. `roll` in `0.0..1.0` spreads retries.
+pub fn note_failure(world: &mut World, failure: Failure, now: Timestamp, roll: f64) {
+    let before = world
+        .status
+        .failure
+        .as_ref()
+        .filter(|before| before.reason.as_deref() == Some(failure.reason.as_str()));
+    let count = before
+        .and_then(|before| before.count)
+        .unwrap_or_default()
+        .saturating_add(1);
+    let wait = failure.blame.pace().map(|pace| {
+        let own = schedule::backoff(pace, count, roll);
+        // The provider's wish is a floor; a wish of less than our own pace is no reason to hurry.
+        failure.retry_after.map_or(own, |wish| wish.max(own))
+    });
+    world.status.failure = Some(FailureStatus {
+        class: Some(failure.blame.as_str().to_owned()),
+        reason: Some(failure.reason.as_str().to_owned()),
+        code: Some(failure.code),
+        message: Some(failure.message),
+        last_failure_time: Some(Time(now)),
+        count: Some(count),
+        next_attempt_time: wait.map(|wait| Time(schedule::ahead(now, wait))),
+        trace_id: failure.trace_id,
+    });
+    settle(world);
+}
+
+/// Takes a try that worked into the world.
+pub fn note_success(world: &mut World) {
+    world.status.failure = None;
+    // A refusal of the grant before is history; what is true now is said when the pass rests.
+    if report::grant_is_dead(&world.status) {
+        world
+            .status
+            .conditions
+            .retain(|condition| condition.type_ != ConditionType::Authorized.as_str());
+    }
+    settle(world);
+}
+
+/// The try was made under these circumstances and has answered the request: neither lifts the next backoff.
+fn settle(world: &mut World) {
+    world.failed_under = Some(world.circumstances());
+    world.status.observed_generation = Some(world.asset_generation);
+    if world.refresh_request.is_some() {
+        world.status.handled_requests = Some(HandledRequests {
+            refresh: world.refresh_request.clone(),
+        });
+    }
+}
