@@ -5,3 +5,4 @@
 pub mod api;
 // pub mod provider;
 pub mod lifecycle;
+pub mod store;

@@ -29,6 +29,15 @@ pub const SEEDS: &str = "emailasset.dev/seeds";
 /// On a token Secret: versions of the inputs that its contents were made from.
 pub const INPUTS: &str = "emailasset.dev/inputs";
 
+/// On a grant Secret: tries that reached the server, perhaps, and brought no answer (invariant 2).
+pub const UNANSWERED: &str = "emailasset.dev/unanswered";
+/// On grant and token Secrets: the scopes of the access token, separated by spaces.
+pub const SCOPES: &str = "emailasset.dev/scopes";
+/// On a grant Secret: UID of the asset it belongs to. Under `Retain` no ownerReference says so.
+pub const ASSET: &str = "emailasset.dev/asset-uid";
+/// On a token Secret: what of it comes from the spec.
+pub const RENDERED: &str = "emailasset.dev/rendered";
+
 /// Type of the Secret that holds a grant. A Secret's type cannot be changed, and watches can select by it.
 pub const GRANT_SECRET_TYPE: &str = "emailasset.dev/grant";
 /// Type of the Secret that consumers mount.

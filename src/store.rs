@@ -1,0 +1,10 @@
+//! What the operator keeps: grant and token Secrets, and the spool of answers that are not stored yet.
+//!
+//! [`Index`] knows all Secrets without their contents, [`Secrets`] makes the calls, [`annotations`] is what our Secrets say about themselves.
+
+pub mod annotations;
+mod index;
+mod secrets;
+
+pub use index::{Change, Grant, Index, Key, Kind, Seen, Token, What};
+pub use secrets::{Changes, Contents, Draft, Secrets, StoreError, Unusable};
