@@ -3,8 +3,11 @@
 //! [`Index`] knows all Secrets without their contents, [`Secrets`] makes the calls, [`annotations`] is what our Secrets say about themselves.
 
 pub mod annotations;
+pub mod grant;
 mod index;
+pub mod inputs;
 mod secrets;
+pub mod token;
 
 pub use index::{Change, Grant, Index, Key, Kind, Seen, Token, What};
 pub use secrets::{Changes, Contents, Draft, Secrets, StoreError, Unusable};

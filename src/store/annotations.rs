@@ -34,10 +34,14 @@ pub struct Rendered {
 #[must_use]
 pub fn record(annotations: &Annotations) -> Record {
     Record {
-        generation: text(annotations, names::GENERATION).and_then(|text| text.parse().ok()).map_or_else(Generation::default, Generation),
+        generation: text(annotations, names::GENERATION)
+            .and_then(|text| text.parse().ok())
+            .map_or_else(Generation::default, Generation),
         binding: json(annotations, names::BINDING),
         lifetime: lifetime(annotations),
-        scopes: text(annotations, names::SCOPES).map(|text| text.split_whitespace().map(str::to_owned).collect()).unwrap_or_default(),
+        scopes: text(annotations, names::SCOPES)
+            .map(|text| text.split_whitespace().map(str::to_owned).collect())
+            .unwrap_or_default(),
         granted: time(annotations, names::GRANT_TIME),
         seeds: json(annotations, names::SEEDS).unwrap_or_default(),
         inputs: json(annotations, names::INPUTS).unwrap_or_default(),
@@ -53,7 +57,10 @@ pub fn of_record(record: &Record) -> BTreeMap<&'static str, Option<String>> {
         (names::GENERATION, Some(record.generation.to_string())),
         (names::BINDING, record.binding.as_ref().map(write)),
         (names::ISSUE_TIME, record.lifetime.map(|life| life.issued.to_string())),
-        (names::EXPIRATION_TIME, record.lifetime.map(|life| life.expires.to_string())),
+        (
+            names::EXPIRATION_TIME,
+            record.lifetime.map(|life| life.expires.to_string()),
+        ),
         (names::SCOPES, scopes),
         (names::GRANT_TIME, record.granted.map(|granted| granted.to_string())),
         (names::SEEDS, ledger),
@@ -93,7 +100,10 @@ pub fn write<T: Serialize>(value: &T) -> String {
 }
 
 fn lifetime(annotations: &Annotations) -> Option<Lifetime> {
-    Some(Lifetime { issued: time(annotations, names::ISSUE_TIME)?, expires: time(annotations, names::EXPIRATION_TIME)? })
+    Some(Lifetime {
+        issued: time(annotations, names::ISSUE_TIME)?,
+        expires: time(annotations, names::EXPIRATION_TIME)?,
+    })
 }
 
 fn time(annotations: &Annotations, key: &str) -> Option<Timestamp> {
@@ -117,19 +127,35 @@ mod tests {
         let seed = Fingerprint("f1".to_owned());
         Record {
             generation: Generation(7),
-            binding: Some(Binding { token_endpoint: "https://id.example.com".to_owned(), client_id: "1234".to_owned() }),
-            lifetime: Some(Lifetime { issued: Timestamp::UNIX_EPOCH, expires: Timestamp::from_second(3600).unwrap() }),
+            binding: Some(Binding {
+                token_endpoint: "https://id.example.com".to_owned(),
+                client_id: "1234".to_owned(),
+            }),
+            lifetime: Some(Lifetime {
+                issued: Timestamp::UNIX_EPOCH,
+                expires: Timestamp::from_second(3600).unwrap(),
+            }),
             scopes: vec!["mail".to_owned(), "openid".to_owned()],
             granted: Some(Timestamp::UNIX_EPOCH),
-            seeds: SeedLedger(vec![SeedRecord { fingerprint: seed.clone(), verdict: Verdict::Taken, client_id: "1234".to_owned() }]),
-            inputs: InputsSeen { client: None, seed: Some((InputVersion("u/1".to_owned()), seed)) },
+            seeds: SeedLedger(vec![SeedRecord {
+                fingerprint: seed.clone(),
+                verdict: Verdict::Taken,
+                client_id: "1234".to_owned(),
+            }]),
+            inputs: InputsSeen {
+                client: None,
+                seed: Some((InputVersion("u/1".to_owned()), seed)),
+            },
         }
     }
 
     #[test]
     fn a_record_survives_the_way_through_annotations() {
         let written = of_record(&a_record());
-        let annotations = written.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+        let annotations = written
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+            .collect();
         assert_eq!(record(&annotations), a_record());
     }
 

@@ -29,7 +29,10 @@ impl Key {
     /// A key of these two.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -180,7 +183,10 @@ impl What {
                 record: annotations::record(annotations),
                 rendered: annotations::rendered(annotations),
             })),
-            Kind::Other => Self::Other { hosts: text(names::HOSTS), adopt: text(names::ADOPT) },
+            Kind::Other => Self::Other {
+                hosts: text(names::HOSTS),
+                adopt: text(names::ADOPT),
+            },
         }
     }
 
@@ -228,7 +234,11 @@ impl Index {
     /// The token Secrets that an asset owns, by its UID.
     #[must_use]
     pub fn tokens_of(&self, owner: &str) -> Vec<Key> {
-        self.lock().tokens.get(owner).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
+        self.lock()
+            .tokens
+            .get(owner)
+            .map(|keys| keys.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// Takes in an object as the API server showed it, unless a later edition is known.
@@ -251,14 +261,21 @@ impl Index {
     /// Forgets an object, if it is still the one with this UID.
     pub fn forget(&self, key: &Key, uid: &str) -> Change {
         let mut inner = self.lock();
-        if inner.secrets.get(key).is_some_and(|known| known.uid == uid) { inner.remove(key) } else { Change::Known }
+        if inner.secrets.get(key).is_some_and(|known| known.uid == uid) {
+            inner.remove(key)
+        } else {
+            Change::Known
+        }
     }
 
     /// After a fresh list of one kind: forgets what it did not contain, and says what that was.
     pub fn keep_only(&self, kind: Kind, listed: &HashSet<Key>) -> Vec<Key> {
         let mut inner = self.lock();
         let of_kind = inner.secrets.iter().filter(|(_, seen)| seen.what.kind() == kind);
-        let gone: Vec<Key> = of_kind.map(|(key, _)| key.clone()).filter(|key| !listed.contains(key)).collect();
+        let gone: Vec<Key> = of_kind
+            .map(|(key, _)| key.clone())
+            .filter(|key| !listed.contains(key))
+            .collect();
         for key in &gone {
             inner.remove(key);
         }
@@ -281,7 +298,9 @@ impl Inner {
     }
 
     fn remove(&mut self, key: &Key) -> Change {
-        let Some(seen) = self.secrets.remove(key) else { return Change::Known };
+        let Some(seen) = self.secrets.remove(key) else {
+            return Change::Known;
+        };
         if let Some((owner, _)) = &seen.owner
             && let Some(keys) = self.tokens.get_mut(owner)
         {

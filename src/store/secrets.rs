@@ -91,6 +91,20 @@ impl Contents {
         Ok(SecretString::from(text))
     }
 
+    /// The text of a key that may have several lines.
+    ///
+    /// # Errors
+    /// [`Unusable`] when there is no text under this key.
+    pub fn text_file(&self, key: &str) -> Result<SecretString, Unusable> {
+        let bytes = &self.data.get(key).ok_or(Unusable::Absent)?.0;
+        let text = std::str::from_utf8(bytes).map_err(|_| Unusable::NotText)?.trim();
+        if text.is_empty() {
+            Err(Unusable::Empty)
+        } else {
+            Ok(SecretString::from(text))
+        }
+    }
+
     /// The keys that are there, for messages.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
@@ -129,7 +143,13 @@ impl Changes {
     /// Changes annotations only.
     #[must_use]
     pub fn of_annotations(changes: AnnotationChanges) -> Self {
-        Self { annotations: changes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(), ..Self::default() }
+        Self {
+            annotations: changes
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+            ..Self::default()
+        }
     }
 }
 
@@ -150,9 +170,14 @@ impl Secrets {
     /// Reads a Secret with its contents; none when there is no such Secret.
     pub async fn read(&self, key: &Key) -> Result<Option<Contents>, StoreError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        let Some(secret) = self.within(key, api.get_opt(&key.name)).await? else { return Ok(None) };
+        let Some(secret) = self.within(key, api.get_opt(&key.name)).await? else {
+            return Ok(None);
+        };
         let kind = Kind::of(secret.type_.as_deref());
-        Ok(Some(Contents { seen: Seen::new(kind, secret.metadata), data: secret.data.unwrap_or_default() }))
+        Ok(Some(Contents {
+            seen: Seen::new(kind, secret.metadata),
+            data: secret.data.unwrap_or_default(),
+        }))
     }
 
     /// Creates a Secret.
@@ -171,10 +196,19 @@ impl Secrets {
                 ..ObjectMeta::default()
             },
             type_: Some(secret_type(kind).to_owned()),
-            data: Some(draft.data.iter().map(|(key, value)| (key.clone(), bytes(value))).collect()),
+            data: Some(
+                draft
+                    .data
+                    .iter()
+                    .map(|(key, value)| (key.clone(), bytes(value)))
+                    .collect(),
+            ),
             ..Secret::default()
         };
-        let parameters = PostParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let parameters = PostParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         let body = serde_json::to_vec(&secret).map_err(|error| self.call(key, kube::Error::SerdeError(error)))?;
         let request = Request::new(&url(&key.namespace)).create(&parameters, body);
         let meta = self.metadata(key, request).await?;
@@ -188,7 +222,10 @@ impl Secrets {
     pub async fn change(&self, key: &Key, seen: &Seen, changes: &Changes) -> Result<Seen, StoreError> {
         let patch: json_patch::Patch = serde_json::from_value(operations(seen, changes))
             .map_err(|error| self.call(key, kube::Error::SerdeError(error)))?;
-        let parameters = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let parameters = PatchParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
         let patch = kube::api::Patch::<()>::Json(patch);
         let request = Request::new(&url(&key.namespace)).patch_metadata(&key.name, &parameters, &patch);
         let meta = self.metadata(key, request).await?;
@@ -201,8 +238,14 @@ impl Secrets {
     /// [`StoreError::Conflict`] when another object has its name now.
     pub async fn delete(&self, key: &Key, seen: &Seen) -> Result<(), StoreError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
-        let same = Preconditions { uid: Some(seen.uid.clone()), resource_version: None };
-        let parameters = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
+        let same = Preconditions {
+            uid: Some(seen.uid.clone()),
+            resource_version: None,
+        };
+        let parameters = DeleteParams {
+            preconditions: Some(same),
+            ..DeleteParams::default()
+        };
         let deletion = async {
             match api.delete(&key.name, &parameters).await {
                 Ok(_) => Ok(()),
@@ -220,14 +263,19 @@ impl Secrets {
     ) -> Result<ObjectMeta, StoreError> {
         let mut request = request.map_err(|error| self.call(key, kube::Error::BuildRequest(error)))?;
         request.headers_mut().insert(http::header::ACCEPT, METADATA_ONLY);
-        let answer = self.within(key, self.client.request::<PartialObjectMeta<Secret>>(request)).await?;
+        let answer = self
+            .within(key, self.client.request::<PartialObjectMeta<Secret>>(request))
+            .await?;
         Ok(answer.metadata)
     }
 
     async fn within<T>(&self, key: &Key, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, StoreError> {
         match tokio::time::timeout(self.limit, call).await {
             Ok(answer) => answer.map_err(|error| self.call(key, error)),
-            Err(_) => Err(StoreError::Timeout { secret: key.clone(), limit: self.limit }),
+            Err(_) => Err(StoreError::Timeout {
+                secret: key.clone(),
+                limit: self.limit,
+            }),
         }
     }
 
@@ -236,9 +284,15 @@ impl Secrets {
     fn call(&self, key: &Key, error: kube::Error) -> StoreError {
         if let kube::Error::Api(status) = &error {
             let terminating = status.details.as_ref().is_some_and(|details| {
-                details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+                details
+                    .causes
+                    .iter()
+                    .any(|cause| cause.reason == "NamespaceTerminating")
             });
-            let of_namespace = status.details.as_ref().is_some_and(|details| details.kind == "namespaces");
+            let of_namespace = status
+                .details
+                .as_ref()
+                .is_some_and(|details| details.kind == "namespaces");
             match status.code {
                 404 if of_namespace => return StoreError::NamespaceGone(key.namespace.to_string()),
                 403 if terminating => return StoreError::NamespaceGone(key.namespace.to_string()),
@@ -250,7 +304,10 @@ impl Secrets {
                 _ => {}
             }
         }
-        StoreError::Call { secret: key.clone(), source: Box::new(error) }
+        StoreError::Call {
+            secret: key.clone(),
+            source: Box::new(error),
+        }
     }
 }
 
@@ -284,13 +341,18 @@ fn bytes(value: &SecretString) -> ByteString {
 
 /// The JSON Patch: first the test that makes it a compare-and-set, then what changes.
 fn operations(seen: &Seen, changes: &Changes) -> Value {
-    let mut operations = vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version})];
+    let mut operations =
+        vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version})];
     if let Some(data) = &changes.data {
         let data: BTreeMap<&String, ByteString> = data.iter().map(|(key, value)| (key, bytes(value))).collect();
         operations.push(json!({"op": "add", "path": "/data", "value": data}));
     }
     operations.extend(map_operations("annotations", &changes.annotations, MapState::Present));
-    let labels = if seen.labelled { MapState::Present } else { MapState::Absent };
+    let labels = if seen.labelled {
+        MapState::Present
+    } else {
+        MapState::Absent
+    };
     operations.extend(map_operations("labels", &changes.labels, labels));
     if let Some(owners) = &changes.owners {
         operations.push(json!({"op": "add", "path": "/metadata/ownerReferences", "value": owners}));
@@ -307,16 +369,26 @@ enum MapState {
 
 fn map_operations(map: &str, changes: &BTreeMap<String, Option<String>>, state: MapState) -> Vec<Value> {
     if state == MapState::Absent {
-        let kept: BTreeMap<&String, &String> = changes.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).collect();
+        let kept: BTreeMap<&String, &String> = changes
+            .iter()
+            .filter_map(|(key, value)| Some((key, value.as_ref()?)))
+            .collect();
         let path = format!("/metadata/{map}");
-        return if kept.is_empty() { vec![] } else { vec![json!({"op": "add", "path": path, "value": kept})] };
+        return if kept.is_empty() {
+            vec![]
+        } else {
+            vec![json!({"op": "add", "path": path, "value": kept})]
+        };
     }
     let operation = |(key, value): (&String, &Option<String>)| {
         let path = format!("/metadata/{map}/{}", key.replace('~', "~0").replace('/', "~1"));
         match value {
             Some(value) => vec![json!({"op": "add", "path": path, "value": value})],
             // A removal fails where there is nothing to remove: written first, then removed, it never does.
-            None => vec![json!({"op": "add", "path": path, "value": ""}), json!({"op": "remove", "path": path})],
+            None => vec![
+                json!({"op": "add", "path": path, "value": ""}),
+                json!({"op": "remove", "path": path}),
+            ],
         }
     };
     changes.iter().flat_map(operation).collect()
