@@ -11,6 +11,7 @@ mod conditions;
 mod crd;
 pub mod duration;
 pub mod names;
+mod rules;
 #[allow(unreachable_pub, reason = "KubeSchema derives a hidden copy of each public struct inside a function")]
 mod spec;
 #[allow(unreachable_pub, reason = "KubeSchema derives a hidden copy of each public struct inside a function")]
