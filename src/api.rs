@@ -11,15 +11,10 @@ mod conditions;
 mod crd;
 pub mod duration;
 pub mod names;
-#[allow(
-    unreachable_pub,
-    reason = "KubeSchema derives a hidden copy of each public struct inside a function"
-)]
+mod rules;
+#[allow(unreachable_pub, reason = "KubeSchema derives a hidden copy of each public struct inside a function")]
 mod spec;
-#[allow(
-    unreachable_pub,
-    reason = "KubeSchema derives a hidden copy of each public struct inside a function"
-)]
+#[allow(unreachable_pub, reason = "KubeSchema derives a hidden copy of each public struct inside a function")]
 mod status;
 pub mod validate;
 

@@ -3,6 +3,6 @@
 //! The rooms and their one-way dependencies are drawn in `docs/architecture.md`.
 
 pub mod api;
-// pub mod provider;
+pub mod provider;
 pub mod lifecycle;
 pub mod store;

@@ -13,7 +13,7 @@ mod hosts;
 mod resolve;
 
 pub use catalogue::{
-    AccessTokenLifetime, Catalogue, CatalogueError, Entry, EntryServer, Offer, Parameter, SendScope,
+    AccessTokenLifetime, Catalogue, CatalogueError, Entry, EntryServer, Offer, Parameter, Refresh, SendScope,
 };
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
 pub use resolve::{Endpoints, ResolveError, Server, resolve};

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::names;
+use super::{names, rules};
 use super::status::EmailAssetStatus;
 
 /// A mailbox whose OAuth 2.0 access token is kept fresh in a Secret.
@@ -24,16 +24,36 @@ use super::status::EmailAssetStatus;
     namespaced,
     status = "EmailAssetStatus",
     derive = "PartialEq",
-    doc = "A mailbox whose OAuth 2.0 access token is kept fresh in a Secret."
+    doc = "A mailbox whose OAuth 2.0 access token is kept fresh in a Secret.",
+    printcolumn(name = "Email", type_ = "string", json_path = ".spec.email"),
+    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.provider"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.token.expirationTime"),
+    printcolumn(name = "Secret", type_ = "string", json_path = ".status.token.secretName", priority = 1),
+    printcolumn(name = "Failure", type_ = "string", json_path = ".status.failure.reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new(rules::ASSET_NAME).message(rules::ASSET_NAME_MESSAGE),
+    validation = Rule::new(rules::SEED_NOT_OURS).message(rules::NOT_OURS_MESSAGE).field_path(".spec.oauth2.refreshTokenSecretRef.name"),
+    validation = Rule::new(rules::CLIENT_NOT_OURS).message(rules::NOT_OURS_MESSAGE).field_path(".spec.oauth2.clientCredentialsRef.name")
 )]
+#[x_kube(validation = Rule::new(rules::SERVER_KNOWN).message(rules::SERVER_KNOWN_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::SMTP_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".smtp"))]
+#[x_kube(validation = Rule::new(rules::IMAP_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".imap"))]
+#[x_kube(validation = Rule::new(rules::POP3_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".pop3"))]
 #[serde(rename_all = "camelCase")]
 pub struct EmailAssetSpec {
     /// The address of the mailbox. It cannot be changed later.
+    #[schemars(length(min = 1, max = rules::MAX_EMAIL))]
+    #[x_kube(validation = Rule::new(rules::EMAIL).message(rules::EMAIL_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::EMAIL_FIXED).message(rules::EMAIL_FIXED_MESSAGE))]
     pub email: String,
 
     /// An entry of the operator's catalogue, such as `google` or `microsoft`: it knows the endpoints, scopes and mail servers.
     /// Leave it out and set `oauth2.tokenURL` for a server that the catalogue does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_PROVIDER))]
+    #[x_kube(validation = Rule::new(rules::PROVIDER).message(rules::PROVIDER_MESSAGE))]
     pub provider: Option<String>,
 
     /// How an access token for the mailbox is obtained.
@@ -41,6 +61,8 @@ pub struct EmailAssetSpec {
 
     /// Login name at the mail servers, when it is not the email address.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_USERNAME))]
+    #[x_kube(validation = Rule::new(rules::USERNAME).message(rules::USERNAME_MESSAGE))]
     pub username: Option<String>,
 
     /// The server that takes mail from this mailbox. Default: the provider's.
@@ -62,6 +84,8 @@ pub struct EmailAssetSpec {
     /// How long before its end a token is replaced, as a duration such as `20m`. At most half of the token's life is used.
     /// Default: a third of the token's life, and not less than 10 minutes where its life allows.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_DURATION))]
+    #[x_kube(validation = Rule::new(rules::RENEW_BEFORE).message(rules::RENEW_BEFORE_MESSAGE))]
     pub renew_before: Option<String>,
 
     /// True: no call to the provider or the mail servers is made.
@@ -71,6 +95,9 @@ pub struct EmailAssetSpec {
 
 /// How an access token is obtained.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::CLIENT_HAS_SECRET).message(rules::CLIENT_HAS_SECRET_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::ROTATION_IS_KNOWN).message(rules::ROTATION_IS_KNOWN_MESSAGE))]
 #[serde(rename_all = "camelCase")]
 pub struct OAuth2 {
     /// `RefreshToken`: redeem the refresh token that `refreshTokenSecretRef` names.
@@ -85,6 +112,8 @@ pub struct OAuth2 {
 
     /// Client ID, when it is not in the Secret that `clientCredentialsRef` names.
     #[serde(rename = "clientID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_CLIENT_ID))]
+    #[x_kube(validation = Rule::new(rules::CLIENT_ID).message(rules::CLIENT_ID_MESSAGE))]
     pub client_id: Option<String>,
 
     /// How the client proves itself at the token endpoint. Default: as the provider wants it; without a client secret: None.
@@ -93,18 +122,28 @@ pub struct OAuth2 {
 
     /// What the provider asks for, such as `tenant` at `microsoft`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "parameters_schema")]
+    #[x_kube(validation = Rule::new(rules::PARAMETERS).message(rules::PARAMETERS_MESSAGE))]
     pub parameters: BTreeMap<String, String>,
 
     /// Token endpoint. Default: the provider's.
     #[serde(rename = "tokenURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_URL))]
+    #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::URL_QUERY).message(rules::URL_QUERY_MESSAGE))]
     pub token_url: Option<String>,
 
     /// Where refresh tokens are redeemed, when that is not the token endpoint.
     #[serde(rename = "refreshURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_URL))]
+    #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::URL_QUERY).message(rules::URL_QUERY_MESSAGE))]
     pub refresh_url: Option<String>,
 
     /// Scopes of the access token. Default: the provider's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = rules::MAX_SCOPES), inner(length(min = 1, max = rules::MAX_SCOPE)))]
+    #[x_kube(validation = Rule::new(rules::SCOPES).message(rules::SCOPES_MESSAGE))]
     pub scopes: Vec<String>,
 
     /// What happens to the refresh token when it is redeemed. Only for servers outside the catalogue; default: Strict.
@@ -168,6 +207,8 @@ pub enum GrantDeletionPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct NameRef {
     /// Its name.
+    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message(rules::OBJECT_NAME_MESSAGE))]
     pub name: String,
 }
 
@@ -176,8 +217,12 @@ pub struct NameRef {
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
     /// The object's name.
+    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message(rules::OBJECT_NAME_MESSAGE))]
     pub name: String,
     /// The key in its data.
+    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_KEY).message(rules::OBJECT_KEY_MESSAGE))]
     pub key: String,
 }
 
@@ -187,9 +232,12 @@ pub struct KeyRef {
 pub struct MailServer {
     /// Host name. Required where no provider is named.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[x_kube(validation = Rule::new(rules::HOST).message(rules::HOST_MESSAGE))]
     pub host: Option<String>,
     /// Port. Default: the provider's; for a host of your own the protocol's port for TLS (SMTP 465, IMAP 993, POP3 995).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i32>,
     /// `TLS`: encrypted from the first byte. `StartTLS`: the connection is upgraded before login. `None`: not encrypted, and no token is ever sent.
     /// Default: what the port is known for, else the provider's, else TLS.
@@ -197,6 +245,8 @@ pub struct MailServer {
     pub security: Option<Security>,
     /// Login name at this server, when it is not `spec.username` or the email address.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_USERNAME))]
+    #[x_kube(validation = Rule::new(rules::USERNAME).message(rules::USERNAME_MESSAGE))]
     pub username: Option<String>,
 }
 
@@ -220,12 +270,20 @@ pub enum Security {
 pub struct TokenSecret {
     /// Its name. Default: the asset's name followed by `-token`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_NAME))]
+    #[x_kube(validation = Rule::new(rules::OBJECT_NAME).message(rules::OBJECT_NAME_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::SECRET_NOT_GRANT).message(rules::SECRET_NOT_GRANT_MESSAGE))]
     pub name: Option<String>,
     /// Labels to put on it. The operator's settings say which keys are allowed; by default those under `app.kubernetes.io/`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "labels_schema")]
+    #[x_kube(validation = Rule::new(rules::OWN_KEYS).message(rules::OWN_KEYS_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::LABEL_VALUES).message(rules::LABEL_VALUES_MESSAGE))]
     pub labels: BTreeMap<String, String>,
     /// Annotations to put on it; the same keys are allowed as for labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "annotations_schema")]
+    #[x_kube(validation = Rule::new(rules::OWN_KEYS).message(rules::OWN_KEYS_MESSAGE))]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -271,4 +329,25 @@ impl ClientAuthentication {
             Self::None => "None",
         }
     }
+}
+
+fn parameters_schema(_: &mut SchemaGenerator) -> Schema {
+    text_map(rules::MAX_PARAMETERS, rules::MAX_PARAMETER)
+}
+
+fn labels_schema(_: &mut SchemaGenerator) -> Schema {
+    text_map(rules::MAX_KEYS, rules::MAX_LABEL)
+}
+
+fn annotations_schema(_: &mut SchemaGenerator) -> Schema {
+    text_map(rules::MAX_KEYS, rules::MAX_ANNOTATION)
+}
+
+/// A map from text to text with bounds, which schemars has no attributes for.
+fn text_map(entries: usize, longest: usize) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": entries,
+        "additionalProperties": { "type": "string", "maxLength": longest },
+    })
 }

@@ -1,21 +1,351 @@
 //! The rules for a spec, in code.
+//!
+//! The API server checks the same with CEL before it stores an object. They are checked again here for objects that were stored before a rule came or with another
+//! version of the CRD, and because a few rules cannot be said in CEL: which label keys the operator's settings allow, and how a key is spelt.
 
-use super::EmailAsset;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::SignedDuration;
+
+use super::spec::{ClientAuthentication, EmailAsset, EmailAssetSpec, KeyRef, MailServer, OAuth2, TokenSecret};
+use super::{duration, names, rules};
 
 /// One thing that is wrong with a spec.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The field, such as `spec.email`.
     pub field: String,
-    /// What is wrong, what was given and what is accepted.
-    pub message: String,
+    /// What was given, cut to a bounded length; `None` where that says nothing, or might be a secret in the wrong place.
+    pub given: Option<String>,
+    /// What is accepted, and what to do.
+    pub expected: String,
 }
 
-/// Which label and annotation keys people may put on token Secrets.
+/// Longest piece of a given value that a message repeats, in characters.
+const LONGEST_QUOTE: usize = 80;
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.given {
+            Some(given) => write!(formatter, "{} is {given}: {}", self.field, self.expected),
+            None => write!(formatter, "{}: {}", self.field, self.expected),
+        }
+    }
+}
+
+/// Which label and annotation keys people may put on token Secrets. Other controllers act on such keys, so a person who may edit assets must not be able to
+/// set any of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedKeys(Vec<String>);
 
-/// Checks.
-pub fn validate(_asset: &EmailAsset, _allowed: &AllowedKeys) -> Result<(), Vec<Violation>> {
-    Ok(())
+impl AllowedKeys {
+    /// From patterns: a whole key, or a beginning followed by `*`.
+    pub fn new(patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(patterns.into_iter().map(Into::into).collect())
+    }
+
+    fn allow(&self, key: &str) -> bool {
+        self.0.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => key.starts_with(beginning),
+            None => key == pattern,
+        })
+    }
+}
+
+/// `app.kubernetes.io/*`.
+impl Default for AllowedKeys {
+    fn default() -> Self {
+        Self::new(["app.kubernetes.io/*"])
+    }
+}
+
+/// Checks a spec against every rule and returns all violations, in the order of the spec.
+pub fn validate(asset: &EmailAsset, allowed: &AllowedKeys) -> Result<(), Vec<Violation>> {
+    let mut check = Check(Vec::new());
+    check.asset(asset);
+    check.spec(&asset.spec);
+    check.oauth2(&asset.spec.oauth2);
+    for (field, server) in [("smtp", &asset.spec.smtp), ("imap", &asset.spec.imap), ("pop3", &asset.spec.pop3)] {
+        if let Some(server) = server {
+            check.server(&format!("spec.{field}"), server, asset.spec.provider.is_some());
+        }
+    }
+    if let Some(secret) = &asset.spec.secret {
+        check.secret(secret, allowed);
+    }
+    if check.0.is_empty() { Ok(()) } else { Err(check.0) }
+}
+
+/// Gathers violations.
+struct Check(Vec<Violation>);
+
+impl Check {
+    /// Notes a violation of a value that may be shown.
+    fn must(&mut self, holds: bool, field: &str, given: &str, expected: &str) {
+        if !holds {
+            self.0.push(Violation { field: field.into(), given: Some(quote(given)), expected: expected.into() });
+        }
+    }
+
+    /// Notes a violation without showing a value.
+    fn require(&mut self, holds: bool, field: &str, expected: &str) {
+        if !holds {
+            self.0.push(Violation { field: field.into(), given: None, expected: expected.into() });
+        }
+    }
+
+    /// The bound of a text; false when it is broken, since a second message would only confuse.
+    fn bounded(&mut self, field: &str, given: &str, longest: usize) -> bool {
+        let fits = !given.is_empty() && given.len() <= longest;
+        let expected = format!("must have 1 to {longest} characters, it has {}", given.chars().count());
+        self.require(fits, field, &expected);
+        fits
+    }
+
+    fn text(&mut self, field: &str, given: &str, longest: usize, accepts: fn(&str) -> bool, expected: &str) {
+        if self.bounded(field, given, longest) {
+            self.must(accepts(given), field, given, expected);
+        }
+    }
+
+    fn asset(&mut self, asset: &EmailAsset) {
+        let name = asset.metadata.name.as_deref().unwrap_or_default();
+        self.require(name.len() <= names::MAX_ASSET_NAME, "metadata.name", rules::ASSET_NAME_MESSAGE);
+        let ours = [asset.grant_secret_name(), asset.token_secret_name()];
+        let seed = &asset.spec.oauth2.refresh_token_secret_ref.name;
+        self.must(!ours.contains(seed), "spec.oauth2.refreshTokenSecretRef.name", seed, rules::NOT_OURS_MESSAGE);
+        if let Some(client) = &asset.spec.oauth2.client_credentials_ref {
+            let field = "spec.oauth2.clientCredentialsRef.name";
+            self.must(!ours.contains(&client.name), field, &client.name, rules::NOT_OURS_MESSAGE);
+        }
+    }
+
+    fn spec(&mut self, spec: &EmailAssetSpec) {
+        self.text("spec.email", &spec.email, rules::MAX_EMAIL, is_email, rules::EMAIL_MESSAGE);
+        if let Some(provider) = &spec.provider {
+            self.text("spec.provider", provider, rules::MAX_PROVIDER, is_provider, rules::PROVIDER_MESSAGE);
+        }
+        let known = spec.provider.is_some() || spec.oauth2.token_url.is_some();
+        self.require(known, "spec", rules::SERVER_KNOWN_MESSAGE);
+        if let Some(username) = &spec.username {
+            self.text("spec.username", username, rules::MAX_USERNAME, is_username, rules::USERNAME_MESSAGE);
+        }
+        if let Some(renew_before) = &spec.renew_before {
+            let field = "spec.renewBefore";
+            self.text(field, renew_before, rules::MAX_DURATION, is_renew_before, rules::RENEW_BEFORE_MESSAGE);
+        }
+    }
+
+    fn oauth2(&mut self, oauth2: &OAuth2) {
+        let field = |name: &str| format!("spec.oauth2.{name}");
+        if let Some(client) = &oauth2.client_credentials_ref {
+            self.object_name(&field("clientCredentialsRef.name"), &client.name);
+        }
+        self.key_ref(&field("refreshTokenSecretRef"), &oauth2.refresh_token_secret_ref);
+        if let Some(bundle) = &oauth2.ca_bundle_ref {
+            self.key_ref(&field("caBundleRef"), bundle);
+        }
+        if let Some(id) = &oauth2.client_id {
+            self.text(&field("clientID"), id, rules::MAX_CLIENT_ID, is_client_id, rules::CLIENT_ID_MESSAGE);
+        }
+        self.client(oauth2);
+        self.parameters(&oauth2.parameters);
+        for (name, url) in [("tokenURL", &oauth2.token_url), ("refreshURL", &oauth2.refresh_url)] {
+            if let Some(url) = url {
+                self.url(&field(name), url);
+            }
+        }
+        let bounded = oauth2.scopes.len() <= rules::MAX_SCOPES;
+        self.require(bounded, &field("scopes"), &format!("must have at most {} entries", rules::MAX_SCOPES));
+        if let Some(scope) = oauth2.scopes.iter().find(|scope| !is_scope(scope)) {
+            self.must(false, &field("scopes"), scope, rules::SCOPES_MESSAGE);
+        }
+    }
+
+    fn client(&mut self, oauth2: &OAuth2) {
+        let has_secret = oauth2.client_credentials_ref.is_some();
+        self.require(has_secret || oauth2.client_id.is_some(), "spec.oauth2", rules::CLIENT_NAMED_MESSAGE);
+        let public = oauth2.client_authentication.is_none_or(|method| method == ClientAuthentication::None);
+        self.require(public || has_secret, "spec.oauth2", rules::CLIENT_HAS_SECRET_MESSAGE);
+        let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some();
+        self.require(oauth2.rotation.is_none() || elsewhere, "spec.oauth2", rules::ROTATION_IS_KNOWN_MESSAGE);
+    }
+
+    fn parameters(&mut self, parameters: &BTreeMap<String, String>) {
+        let field = "spec.oauth2.parameters";
+        let bounded = parameters.len() <= rules::MAX_PARAMETERS;
+        self.require(bounded, field, &format!("must have at most {} entries", rules::MAX_PARAMETERS));
+        if let Some(value) = parameters.values().find(|value| !is_parameter(value)) {
+            self.must(false, field, value, rules::PARAMETERS_MESSAGE);
+        }
+    }
+
+    /// A URL may hold a password where it should not, so it is not repeated.
+    fn url(&mut self, field: &str, url: &str) {
+        if self.bounded(field, url, rules::MAX_URL) {
+            self.require(is_url(url), field, rules::URL_MESSAGE);
+            self.require(!has_credentials_in_query(url), field, rules::URL_QUERY_MESSAGE);
+        }
+    }
+
+    fn object_name(&mut self, field: &str, name: &str) {
+        self.text(field, name, rules::MAX_NAME, is_object_name, rules::OBJECT_NAME_MESSAGE);
+    }
+
+    fn key_ref(&mut self, field: &str, reference: &KeyRef) {
+        self.object_name(&format!("{field}.name"), &reference.name);
+        self.text(&format!("{field}.key"), &reference.key, rules::MAX_NAME, is_object_key, rules::OBJECT_KEY_MESSAGE);
+    }
+
+    fn server(&mut self, field: &str, server: &MailServer, provider_is_named: bool) {
+        match &server.host {
+            Some(host) => self.text(&format!("{field}.host"), host, rules::MAX_NAME, is_host, rules::HOST_MESSAGE),
+            None => self.require(provider_is_named, field, rules::MAIL_HOST_MESSAGE),
+        }
+        if let Some(port) = server.port {
+            let field = format!("{field}.port");
+            self.must((1..=65535).contains(&port), &field, &port.to_string(), "must be a port from 1 to 65535");
+        }
+        if let Some(username) = &server.username {
+            let field = format!("{field}.username");
+            self.text(&field, username, rules::MAX_USERNAME, is_username, rules::USERNAME_MESSAGE);
+        }
+    }
+
+    fn secret(&mut self, secret: &TokenSecret, allowed: &AllowedKeys) {
+        if let Some(name) = &secret.name {
+            self.object_name("spec.secret.name", name);
+            let free = !name.ends_with(names::GRANT_SUFFIX);
+            self.must(free, "spec.secret.name", name, rules::SECRET_NOT_GRANT_MESSAGE);
+        }
+        self.keys("spec.secret.labels", &secret.labels, allowed);
+        if let Some(value) = secret.labels.values().find(|value| !is_label_value(value)) {
+            self.must(false, "spec.secret.labels", value, rules::LABEL_VALUES_MESSAGE);
+        }
+        self.keys("spec.secret.annotations", &secret.annotations, allowed);
+        let bounded = secret.annotations.values().all(|value| value.len() <= rules::MAX_ANNOTATION);
+        let expected = format!("each value must have at most {} characters", rules::MAX_ANNOTATION);
+        self.require(bounded, "spec.secret.annotations", &expected);
+    }
+
+    fn keys(&mut self, field: &str, map: &BTreeMap<String, String>, allowed: &AllowedKeys) {
+        self.require(map.len() <= rules::MAX_KEYS, field, &format!("must have at most {} entries", rules::MAX_KEYS));
+        for key in map.keys() {
+            if key.starts_with(names::PREFIX) {
+                self.must(false, field, key, rules::OWN_KEYS_MESSAGE);
+            } else if !is_qualified_name(key) {
+                self.must(false, field, key, "each key must be a name of Kubernetes, such as app.kubernetes.io/part-of");
+            } else if !allowed.allow(key) {
+                let expected = format!(
+                    "the operator's settings allow only these keys: {}; ask the operator's admin for more",
+                    allowed.0.join(", ")
+                );
+                self.must(false, field, key, &expected);
+            }
+        }
+    }
+}
+
+/// A value in quotes, with control characters spelt out and a bounded length.
+fn quote(given: &str) -> String {
+    let mut piece: String = given.chars().take(LONGEST_QUOTE).collect();
+    if piece.len() < given.len() {
+        piece.push('…');
+    }
+    format!("{piece:?}")
+}
+
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let begins_well = local.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
+    let plain = local.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".!#%&*+/=?^_{|}~-".contains(&byte));
+    let top = domain.rsplit('.').next().unwrap_or_default();
+    let full = domain.contains('.') && top.starts_with(|first: char| first.is_ascii_alphabetic());
+    begins_well && plain && local.len() <= 64 && full && is_host(domain)
+}
+
+fn is_username(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'`$\\[]".contains(&byte));
+    plain && !text.starts_with('-')
+}
+
+fn is_provider(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    plain && !text.starts_with('-') && !text.ends_with('-')
+}
+
+fn is_host(text: &str) -> bool {
+    text.split('.').all(|label| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        plain && !label.is_empty() && label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-')
+    })
+}
+
+fn is_object_name(text: &str) -> bool {
+    text.split('.').all(|label| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        plain && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    })
+}
+
+fn is_object_key(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+fn is_client_id(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_url(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://") else { return false };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
+    let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_path = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~!$&()*+,;=:@%/?-".contains(&byte));
+    is_host(host) && is_port && is_path
+}
+
+fn has_credentials_in_query(text: &str) -> bool {
+    let parameters = text.split(['?', '&']).skip(1);
+    let mut names = parameters.filter_map(|parameter| Some(parameter.split_once('=')?.0));
+    names.any(|name| rules::CREDENTIAL_PARAMETERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)))
+}
+
+/// RFC 6749 §3.3, without square brackets, which no provider uses.
+fn is_scope(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\[]".contains(&byte));
+    plain && !text.is_empty() && text.len() <= rules::MAX_SCOPE
+}
+
+fn is_parameter(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    plain && text.len() <= rules::MAX_PARAMETER && has_alphanumeric_ends(text)
+}
+
+/// A number has at most six digits before and six after the point, as in the API server's rule: so nothing exceeds what CEL can hold.
+fn is_renew_before(text: &str) -> bool {
+    let runs = text.split(|letter: char| !letter.is_ascii_digit());
+    let unsigned = text.starts_with(|first: char| first.is_ascii_digit());
+    let long_enough = duration::parse(text).is_ok_and(|parsed| parsed >= SignedDuration::from_secs(1));
+    unsigned && runs.into_iter().all(|run| run.len() <= 6) && long_enough
+}
+
+/// kubernetes.io: labels and selectors, syntax and character set.
+fn is_label_value(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    text.is_empty() || plain && text.len() <= rules::MAX_LABEL && has_alphanumeric_ends(text)
+}
+
+/// kubernetes.io: labels and selectors, syntax and character set.
+fn is_qualified_name(text: &str) -> bool {
+    let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    let prefix_is_fine = prefix.is_none_or(|prefix| prefix.len() <= rules::MAX_NAME && is_object_name(prefix));
+    prefix_is_fine && !name.is_empty() && is_label_value(name)
+}
+
+fn has_alphanumeric_ends(text: &str) -> bool {
+    let first_and_last = [text.chars().next(), text.chars().next_back()];
+    first_and_last.iter().all(|end| end.is_some_and(|letter| letter.is_ascii_alphanumeric()))
 }

@@ -1,0 +1,129 @@
+//! The rules for a spec: each as CEL for the API server and with the message for people.
+//!
+//! [`super::spec`] puts the CEL into the schema, [`super::validate()`] checks the same in code and uses the same messages. The API server prints a message after
+//! the field and the value that was given, so a message says what is accepted and, where it helps, the next step. Regular expressions avoid backslashes: CEL
+//! would need each twice.
+
+/// Longest mailbox address (RFC 5321 §4.5.3.1.3: a path has 256 octets, two of them brackets).
+pub(super) const MAX_EMAIL: usize = 254;
+/// Longest login name.
+pub(super) const MAX_USERNAME: usize = 254;
+/// Longest host name, and longest name of a Kubernetes object (RFC 1123).
+pub(super) const MAX_NAME: usize = 253;
+/// Longest key of a catalogue entry.
+pub(super) const MAX_PROVIDER: usize = 63;
+/// Longest URL.
+pub(super) const MAX_URL: usize = 2048;
+/// Longest client ID.
+pub(super) const MAX_CLIENT_ID: usize = 512;
+/// Most scopes.
+pub(super) const MAX_SCOPES: usize = 32;
+/// Longest scope.
+pub(super) const MAX_SCOPE: usize = 512;
+/// Most provider parameters.
+pub(super) const MAX_PARAMETERS: usize = 16;
+/// Longest value of a provider parameter.
+pub(super) const MAX_PARAMETER: usize = 253;
+/// Most labels, and most annotations.
+pub(super) const MAX_KEYS: usize = 32;
+/// Longest value of a label (a rule of Kubernetes).
+pub(super) const MAX_LABEL: usize = 63;
+/// Longest value of an annotation.
+pub(super) const MAX_ANNOTATION: usize = 4096;
+/// Longest duration. With at most six digits to a number, none of this length exceeds what Go and CEL can hold.
+pub(super) const MAX_DURATION: usize = 20;
+
+pub(super) const EMAIL: &str = "self.matches('^[A-Za-z0-9_][A-Za-z0-9.!#%&*+/=?^_{|}~-]{0,63}@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.])+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$')";
+pub(super) const EMAIL_MESSAGE: &str = "must be one plain mailbox address such as support@example.com: before the @ letters, digits and .!#%&*+/=?^_{|}~- without quotes or spaces, after it a full domain name";
+pub(super) const EMAIL_FIXED: &str = "self == oldSelf";
+pub(super) const EMAIL_FIXED_MESSAGE: &str =
+    "spec.email cannot be changed: create another EmailAsset for the other mailbox";
+
+pub(super) const USERNAME: &str = "self.matches('^[!#%&(-,./0-9:-@A-Z^_a-z{|}~][!#%&(-@A-Z^_a-z{|}~-]*$')";
+pub(super) const USERNAME_MESSAGE: &str = "must be a login name such as support@example.com: visible ASCII characters without spaces, quotes, backslash, $ and square brackets, not beginning with a hyphen";
+
+pub(super) const PROVIDER: &str = "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$')";
+pub(super) const PROVIDER_MESSAGE: &str =
+    "must be the lower-case name of an entry in the operator's catalogue, such as google or microsoft";
+
+pub(super) const HOST: &str = "self.matches('^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$')";
+pub(super) const HOST_MESSAGE: &str = "must be a host name such as smtp.example.com: no scheme, port, path, space or final dot; names in other scripts in their xn-- form";
+
+pub(super) const OBJECT_NAME: &str =
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+pub(super) const OBJECT_NAME_MESSAGE: &str =
+    "must be the name of a Kubernetes object: lower-case letters, digits, hyphens and dots";
+pub(super) const OBJECT_KEY: &str = "self.matches('^[-._a-zA-Z0-9]+$')";
+pub(super) const OBJECT_KEY_MESSAGE: &str =
+    "must be a key of the object's data: letters, digits, hyphens, dots and underscores";
+
+pub(super) const SECRET_NOT_GRANT: &str = "!self.endsWith('-grant')";
+pub(super) const SECRET_NOT_GRANT_MESSAGE: &str =
+    "may not end in -grant: such names are kept for the Secrets with grants, which consumers must not mount";
+
+pub(super) const CLIENT_ID: &str = "self.matches('^[!-~]+$')";
+pub(super) const CLIENT_ID_MESSAGE: &str =
+    "must be the client ID exactly as the provider shows it: visible ASCII characters without spaces or line ends";
+
+pub(super) const URL: &str = "self.matches('^https://[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*(:[0-9]{1,5})?([/?][A-Za-z0-9._~!$&()*+,;=:@%/?-]*)?$')";
+pub(super) const URL_MESSAGE: &str = "must be an https URL such as https://id.example.com/oauth2/token: a host name, no user or password, no fragment (#), no spaces";
+pub(super) const URL_QUERY: &str = "!self.matches('(?i)[?&](client_id|client_secret|client_assertion|refresh_token|access_token|assertion|code|username|password|api_?key|key|token)=')";
+pub(super) const URL_QUERY_MESSAGE: &str = "may not carry credentials in its query, where they end up in logs: put them into the Secrets that clientCredentialsRef and refreshTokenSecretRef name";
+/// The names that [`URL_QUERY`] refuses.
+pub(super) const CREDENTIAL_PARAMETERS: &[&str] = &[
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "refresh_token",
+    "access_token",
+    "assertion",
+    "code",
+    "username",
+    "password",
+    "apikey",
+    "api_key",
+    "key",
+    "token",
+];
+
+pub(super) const SCOPES: &str = "self.all(scope, scope.matches('^[!#-Z^-~]+$'))";
+pub(super) const SCOPES_MESSAGE: &str = "each entry must be one scope, such as https://mail.google.com/: visible ASCII characters without spaces, quotes, backslashes or square brackets; write several scopes as several list entries";
+
+pub(super) const PARAMETERS: &str = "self.all(name, self[name].matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$'))";
+pub(super) const PARAMETERS_MESSAGE: &str = "each value must be a plain word such as contoso.onmicrosoft.com: letters, digits, dots, hyphens and underscores, because it becomes part of a URL";
+
+pub(super) const RENEW_BEFORE: &str = "self.matches('^([0-9]{1,6}([.][0-9]{1,6})?(h|m|s|ms|us|µs|ns))+$') && duration(self) >= duration('1s')";
+pub(super) const RENEW_BEFORE_MESSAGE: &str =
+    "must be a duration of at least 1s, such as 90s, 20m or 1h30m (numbers of up to six digits with units h, m, s, ms, us, ns)";
+
+pub(super) const OWN_KEYS: &str = "self.all(key, !key.startsWith('emailasset.dev/') && size(key) <= 317)";
+pub(super) const OWN_KEYS_MESSAGE: &str =
+    "may not have keys that begin with emailasset.dev/: they are the operator's own";
+pub(super) const LABEL_VALUES: &str =
+    "self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))";
+pub(super) const LABEL_VALUES_MESSAGE: &str =
+    "each value must be a label value: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends";
+
+pub(super) const CLIENT_NAMED: &str = "has(self.clientCredentialsRef) || has(self.clientID)";
+pub(super) const CLIENT_NAMED_MESSAGE: &str = "needs an OAuth client: set clientCredentialsRef to a Secret with the keys client_id and client_secret, or clientID for a public client";
+pub(super) const CLIENT_HAS_SECRET: &str =
+    "!has(self.clientAuthentication) || self.clientAuthentication == 'None' || has(self.clientCredentialsRef)";
+pub(super) const CLIENT_HAS_SECRET_MESSAGE: &str = "clientAuthentication ClientSecretBasic or ClientSecretPost needs clientCredentialsRef, a Secret with the key client_secret; a public client has clientAuthentication None";
+pub(super) const ROTATION_IS_KNOWN: &str = "!has(self.rotation) || has(self.tokenURL) || has(self.refreshURL)";
+pub(super) const ROTATION_IS_KNOWN_MESSAGE: &str = "rotation may be set only with a tokenURL or refreshURL of your own: how the provider's own server rotates is in the catalogue";
+
+pub(super) const SERVER_KNOWN: &str = "has(self.provider) || has(self.oauth2.tokenURL)";
+pub(super) const SERVER_KNOWN_MESSAGE: &str = "needs a provider or a token endpoint: set provider to an entry of the catalogue, such as google or microsoft, or oauth2.tokenURL to the server's token endpoint";
+pub(super) const SMTP_HOST: &str = "has(self.provider) || !has(self.smtp) || has(self.smtp.host)";
+pub(super) const IMAP_HOST: &str = "has(self.provider) || !has(self.imap) || has(self.imap.host)";
+pub(super) const POP3_HOST: &str = "has(self.provider) || !has(self.pop3) || has(self.pop3.host)";
+pub(super) const MAIL_HOST_MESSAGE: &str =
+    "needs a host, because no provider is named that would know the server";
+
+pub(super) const ASSET_NAME: &str = "size(self.metadata.name) <= 200";
+pub(super) const ASSET_NAME_MESSAGE: &str =
+    "metadata.name may have at most 200 characters, because the names of Secrets are made from it";
+pub(super) const SEED_NOT_OURS: &str = "self.spec.oauth2.refreshTokenSecretRef.name != self.metadata.name + '-grant' && self.spec.oauth2.refreshTokenSecretRef.name != (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name + '-token')";
+pub(super) const CLIENT_NOT_OURS: &str = "!has(self.spec.oauth2.clientCredentialsRef) || (self.spec.oauth2.clientCredentialsRef.name != self.metadata.name + '-grant' && self.spec.oauth2.clientCredentialsRef.name != (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name + '-token'))";
+pub(super) const NOT_OURS_MESSAGE: &str =
+    "may not name a Secret that the operator writes for this asset: inputs are only read";
