@@ -2,4 +2,5 @@
 //!
 //! The rooms and their one-way dependencies are drawn in `docs/architecture.md`.
 
+pub mod leader;
 pub mod store;
