@@ -6,14 +6,18 @@ use std::{
     time::Duration,
 };
 
+use futures::future::select_all;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     SECOND,
     world::{Loses, Node, Weather, World},
 };
-use crate::leader::Settings;
+use crate::leader::{Leadership, Settings};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -86,7 +90,9 @@ impl Story {
         let end = Instant::now() + time;
         while Instant::now() < end {
             self.look();
-            sleep(Duration::from_millis(90)).await;
+            // A fence that opens is seen at that very moment, since the leadership is announced next.
+            let changes = self.nodes.iter_mut().map(|node| Box::pin(change(&mut node.leadership)));
+            let _ = timeout(Duration::from_millis(700), select_all(changes)).await;
         }
     }
 
@@ -135,12 +141,19 @@ impl Story {
     }
 }
 
+async fn change(leadership: &mut watch::Receiver<Leadership>) {
+    if leadership.changed().await.is_err() {
+        // The election of this replica has ended.
+        std::future::pending().await
+    }
+}
+
 async fn live_through(seed: u64) -> u32 {
     let mut story = Story::new(seed);
-    for _ in 0..10 {
+    for _ in 0..6 {
         story.trouble().await;
     }
-    story.watch_for(SECOND * 60).await;
+    story.watch_for(SECOND * 20).await;
     story.observed.iter().map(|one| one.terms).sum()
 }
 
@@ -151,15 +164,15 @@ fn never_two(seeds: Range<u64>) {
         terms += runtime.block_on(live_through(seed));
     }
     let stories = u32::try_from(seeds.end - seeds.start).unwrap();
-    assert!(terms > 3 * stories, "{terms} terms in {stories} stories: too few to prove anything");
+    assert!(terms > 2 * stories, "{terms} terms in {stories} stories: too few to prove anything");
 }
 
 #[test]
 fn never_two_open_fences_first_half() {
-    never_two(0..125);
+    never_two(0..100);
 }
 
 #[test]
 fn never_two_open_fences_second_half() {
-    never_two(125..250);
+    never_two(100..200);
 }

@@ -226,7 +226,7 @@ impl World {
                 let delay = world.weather(&name, &Method::GET).back;
                 sleep(delay).await;
                 while world.is_cut(&name) {
-                    sleep(Duration::from_millis(100)).await;
+                    sleep(Duration::from_secs(1)).await;
                 }
                 let event = match lease {
                     Some(lease) => json!({"type": "MODIFIED", "object": lease}),
