@@ -1,12 +1,14 @@
 //! What the operator keeps: grant and token Secrets, and the spool of answers that are not stored yet.
 //!
-//! [`Index`] knows all Secrets without their contents, [`Secrets`] makes the calls, [`annotations`] is what our Secrets say about themselves.
+//! [`Index`] knows all Secrets without their contents, [`Secrets`] makes the calls, [`annotations`] is what our Secrets say about themselves, and [`spool`] is the
+//! tmpfs directory where an answer waits until it is stored.
 
 pub mod annotations;
 pub mod grant;
 mod index;
 pub mod inputs;
 mod secrets;
+pub mod spool;
 pub mod token;
 
 pub use index::{Change, Grant, Index, Key, Kind, Seen, Token, What};
