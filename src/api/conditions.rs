@@ -86,6 +86,10 @@ named! {
         ClientRejected,
         /// The provider's or the organisation's policy forbids it.
         PolicyBlocked,
+        /// The token endpoint cannot be used as configured: wrong address, certificate or URL.
+        EndpointUnusable,
+        /// The provider says that our request is wrong.
+        RequestRejected,
         /// The published token has expired.
         TokenExpired,
         /// The spec cannot be carried out as written.

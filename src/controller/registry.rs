@@ -1,0 +1,254 @@
+//! What the process remembers about assets besides the watch's cache: which Secrets wake which asset, and what was done and not yet seen again.
+//!
+//! All of it may be forgotten at any time: a restart loses nothing but comfort (invariant 8 keeps what matters in the status).
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::SignedDuration;
+use tokio::time::Instant;
+
+use crate::{
+    api::{EmailAsset, EmailAssetStatus, names},
+    lifecycle::{Attempt, Circumstances, Record},
+    store::{Change, Key, token::AccessToken},
+};
+
+/// An access token that was obtained and could not be published yet (nothing rotates, so it stands nowhere else).
+#[derive(Clone)]
+pub(super) struct Unpublished {
+    pub(super) token: AccessToken,
+    pub(super) record: Record,
+}
+
+/// What is remembered of one asset.
+#[derive(Default)]
+struct Memory {
+    /// What a pass depends on: a change of anything else (the status above all) wakes nobody.
+    wakes: Option<Wakes>,
+    secrets: Vec<Key>,
+    seed: Option<SeedRef>,
+    status: Option<Overlay>,
+    failed_under: Option<Circumstances>,
+    attempt: Option<(String, Instant)>,
+    unpublished: Option<Unpublished>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Wakes {
+    uid: String,
+    generation: i64,
+    refresh: Option<String>,
+    deleting: bool,
+}
+
+/// A Secret, a key in it, and who names them: the oldest asset first.
+#[derive(Clone, PartialEq, Eq)]
+struct SeedRef {
+    secret: Key,
+    key: String,
+    seniority: Seniority,
+}
+
+type Seniority = (i64, String);
+
+/// A status that is newer than the watch's: what we wrote, or could not write yet.
+#[derive(Clone)]
+struct Overlay {
+    status: EmailAssetStatus,
+    /// The resourceVersion that the write answered with; none: it was not written.
+    written: Option<u128>,
+}
+
+/// What is remembered of all assets.
+#[derive(Default)]
+pub(super) struct Registry {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    assets: HashMap<Key, Memory>,
+    dependents: HashMap<Key, HashSet<Key>>,
+    seeds: HashMap<(Key, String), HashMap<Key, Seniority>>,
+    busy: HashSet<Key>,
+}
+
+impl Registry {
+    /// Takes in an asset as the watch showed it, and says whether a pass could come to another result.
+    pub(super) fn take_in(&self, key: &Key, asset: &EmailAsset) -> Change {
+        let wakes = Wakes {
+            uid: asset.metadata.uid.clone().unwrap_or_default(),
+            generation: asset.metadata.generation.unwrap_or_default(),
+            refresh: asset.metadata.annotations.as_ref().and_then(|all| all.get(names::REFRESH).cloned()),
+            deleting: asset.metadata.deletion_timestamp.is_some(),
+        };
+        let mut inner = self.lock();
+        let memory = inner.assets.entry(key.clone()).or_default();
+        let version = version(asset);
+        if memory.status.as_ref().is_some_and(|overlay| overlay.written.is_some_and(|written| version >= Some(written))) {
+            memory.status = None;
+        }
+        if memory.wakes.as_ref() == Some(&wakes) {
+            return Change::Known;
+        }
+        if memory.wakes.as_ref().is_some_and(|before| before.uid != wakes.uid) {
+            inner.forget(key);
+        }
+        inner.index(key, asset, wakes);
+        Change::Changed
+    }
+
+    /// Forgets an asset that is gone.
+    pub(super) fn forget(&self, key: &Key) {
+        self.lock().forget(key);
+    }
+
+    /// The assets that name this Secret.
+    pub(super) fn dependents(&self, secret: &Key) -> Vec<Key> {
+        self.lock().dependents.get(secret).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The oldest other asset that names the same seed, if it is older than this one.
+    pub(super) fn older_claim(&self, key: &Key) -> Option<Key> {
+        let inner = self.lock();
+        let seed = inner.assets.get(key)?.seed.as_ref()?;
+        let claims = inner.seeds.get(&(seed.secret.clone(), seed.key.clone()))?;
+        let (oldest, seniority) = claims.iter().min_by_key(|(_, seniority)| *seniority)?;
+        (*seniority < seed.seniority && oldest != key).then(|| oldest.clone())
+    }
+
+    /// The status that counts: ours, where the watch does not show it yet.
+    pub(super) fn status(&self, key: &Key, seen: Option<&EmailAssetStatus>) -> EmailAssetStatus {
+        let inner = self.lock();
+        let overlay = inner.assets.get(key).and_then(|memory| memory.status.as_ref());
+        overlay.map(|overlay| &overlay.status).or(seen).cloned().unwrap_or_default()
+    }
+
+    /// Whether a status waits to be written.
+    pub(super) fn owes_status(&self, key: &Key) -> bool {
+        self.lock().assets.get(key).and_then(|memory| memory.status.as_ref()).is_some_and(|overlay| overlay.written.is_none())
+    }
+
+    /// Remembers a status that was written, until the watch shows it.
+    pub(super) fn wrote_status(&self, key: &Key, status: EmailAssetStatus, resource_version: Option<u128>) {
+        self.with(key, |memory| memory.status = Some(Overlay { status, written: resource_version.or(Some(0)) }));
+    }
+
+    /// Remembers a status that could not be written: passes go by it meanwhile, so that a failing write causes no second request (invariant 9).
+    pub(super) fn could_not_write_status(&self, key: &Key, status: EmailAssetStatus) {
+        self.with(key, |memory| memory.status = Some(Overlay { status, written: None }));
+    }
+
+    pub(super) fn failed_under(&self, key: &Key) -> Option<Circumstances> {
+        self.lock().assets.get(key).and_then(|memory| memory.failed_under.clone())
+    }
+
+    pub(super) fn note_failed_under(&self, key: &Key, circumstances: Option<Circumstances>) {
+        self.with(key, |memory| memory.failed_under = circumstances);
+    }
+
+    /// For how long this attempt has been in sight, on our own clock (invariant 2).
+    pub(super) fn watched(&self, key: &Key, attempt: &Attempt) -> SignedDuration {
+        let now = Instant::now();
+        let mut since = now;
+        self.with(key, |memory| match &memory.attempt {
+            Some((id, first)) if *id == attempt.id => since = *first,
+            _ => memory.attempt = Some((attempt.id.clone(), now)),
+        });
+        SignedDuration::try_from(now.duration_since(since)).unwrap_or(SignedDuration::MAX)
+    }
+
+    pub(super) fn unpublished(&self, key: &Key) -> Option<Unpublished> {
+        self.lock().assets.get(key).and_then(|memory| memory.unpublished.clone())
+    }
+
+    pub(super) fn keep_unpublished(&self, key: &Key, unpublished: Option<Unpublished>) {
+        self.with(key, |memory| memory.unpublished = unpublished);
+    }
+
+    /// Marks an asset whose grant is in the hands of a task that no pass waits for.
+    pub(super) fn begin(&self, key: &Key) {
+        self.lock().busy.insert(key.clone());
+    }
+
+    pub(super) fn finish(&self, key: &Key) {
+        self.lock().busy.remove(key);
+    }
+
+    pub(super) fn is_busy(&self, key: &Key) -> bool {
+        self.lock().busy.contains(key)
+    }
+
+    fn with(&self, key: &Key, change: impl FnOnce(&mut Memory)) {
+        if let Some(memory) = self.lock().assets.get_mut(key) {
+            change(memory);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn index(&mut self, key: &Key, asset: &EmailAsset, wakes: Wakes) {
+        self.drop_links(key);
+        let seniority = (
+            asset.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
+            wakes.uid.clone(),
+        );
+        let of_namespace = |name: &str| Key { namespace: Arc::clone(&key.namespace), name: name.into() };
+        let oauth2 = &asset.spec.oauth2;
+        let seed = SeedRef {
+            secret: of_namespace(&oauth2.refresh_token_secret_ref.name),
+            key: oauth2.refresh_token_secret_ref.key.clone(),
+            seniority,
+        };
+        let mut secrets = vec![of_namespace(&asset.token_secret_name()), of_namespace(&asset.grant_secret_name()), seed.secret.clone()];
+        secrets.extend(oauth2.client_credentials_ref.as_ref().map(|client| of_namespace(&client.name)));
+        for secret in &secrets {
+            self.dependents.entry(secret.clone()).or_default().insert(key.clone());
+        }
+        let place = (seed.secret.clone(), seed.key.clone());
+        self.seeds.entry(place).or_default().insert(key.clone(), seed.seniority.clone());
+        let memory = self.assets.entry(key.clone()).or_default();
+        memory.wakes = Some(wakes);
+        memory.secrets = secrets;
+        memory.seed = Some(seed);
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.drop_links(key);
+        self.assets.remove(key);
+    }
+
+    fn drop_links(&mut self, key: &Key) {
+        let Some(memory) = self.assets.get_mut(key) else { return };
+        let (secrets, seed) = (std::mem::take(&mut memory.secrets), memory.seed.take());
+        for secret in secrets {
+            if let Some(assets) = self.dependents.get_mut(&secret) {
+                assets.remove(key);
+                if assets.is_empty() {
+                    self.dependents.remove(&secret);
+                }
+            }
+        }
+        if let Some(seed) = seed {
+            let place = (seed.secret, seed.key);
+            if let Some(claims) = self.seeds.get_mut(&place) {
+                claims.remove(key);
+                if claims.is_empty() {
+                    self.seeds.remove(&place);
+                }
+            }
+        }
+    }
+}
+
+/// The resourceVersion as a number: those of one resource can be compared (KEP-5504).
+pub(super) fn version(asset: &EmailAsset) -> Option<u128> {
+    asset.metadata.resource_version.as_deref().and_then(|version| version.parse().ok())
+}
