@@ -130,15 +130,7 @@ fn answer(
         .filter(|token| !token.is_empty())
         .map(SecretString::from);
     let secrets = sent.clone().with(access_token.expose_secret());
-    let token_type = text(object, "token_type").unwrap_or_default();
-    let type_is_plain =
-        !token_type.is_empty() && token_type.len() <= 32 && token_type.bytes().all(|b| b.is_ascii_graphic());
-    let token_type = match (type_is_plain, secrets.leak_plainly_into(token_type)) {
-        (true, false) => token_type.to_owned(),
-        (true, true) => "unknown".to_owned(),
-        (false, _) if token_type.is_empty() => "Bearer".to_owned(),
-        (false, _) => "unknown".to_owned(),
-    };
+    let token_type = token_type(object, &secrets);
     let expires_in = expires_in(object);
     let scopes = scopes(object, &secrets);
     Answer {
@@ -148,6 +140,17 @@ fn answer(
         token_type,
         scopes,
         date: headers::date(received.headers),
+    }
+}
+
+/// The type if it can be shown, `unknown` if not.
+fn token_type(object: &Map<String, Value>, secrets: &SecretsInPlay) -> String {
+    let said = text(object, "token_type").unwrap_or_default();
+    let plain = said.len() <= 32 && said.bytes().all(|byte| byte.is_ascii_graphic());
+    match said {
+        "" => "Bearer".to_owned(),
+        said if plain && !secrets.leak_plainly_into(said) => said.to_owned(),
+        _ => "unknown".to_owned(),
     }
 }
 
@@ -238,7 +241,7 @@ fn secrets_of(fields: &Map<String, Value>, sent: &SecretsInPlay) -> SecretsInPla
     ["access_token", "refresh_token", "id_token"]
         .iter()
         .filter_map(|name| text(fields, name))
-        .fold(sent.clone(), |secrets, token| secrets.with(token))
+        .fold(sent.clone(), SecretsInPlay::with)
 }
 
 fn body_cause(is_object: bool, completeness: Completeness) -> Cause {

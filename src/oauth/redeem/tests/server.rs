@@ -65,7 +65,9 @@ impl Server {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let steps = Arc::new(Mutex::new(steps.into_iter()));
-        let (requests, connections, flood_ended) = (Arc::default(), Arc::default(), Arc::new(Notify::new()));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(Mutex::new(0));
+        let flood_ended = Arc::new(Notify::new());
         let (log, count, ended) = (
             Arc::clone(&requests),
             Arc::clone(&connections),
