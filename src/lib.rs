@@ -5,5 +5,6 @@
 pub mod api;
 pub mod leader;
 pub mod lifecycle;
+pub mod oauth;
 pub mod provider;
 pub mod store;

@@ -1,0 +1,42 @@
+//! One exchange with a token endpoint: the refresh-token grant, client authentication, the answer and its class.
+//!
+//! [`TokenClient::redeem`] sends one request and says how it ended. It never retries: only the caller knows whether a second
+//! request could kill a rotating grant (invariant 2). This room touches HTTP and nothing else.
+//!
+//! ```text
+//! Redemption ──request (the oauth2 crate writes it)──> transport ──> Received ──answer::parse──> Answer | Refusal
+//!                                                          └──────────────> Outcome <───────────────┘
+//! ```
+//!
+//! # How a redemption ends
+//!
+//! | what happened | [`Outcome`] | why |
+//! |---|---|---|
+//! | endpoint not `https`, address not allowed, DNS, connection, proxy or TLS failed, limit reached while connecting | `NotSent` | no byte of the body, where the refresh token is, was handed to a connection |
+//! | 2xx with a usable access token, also where the connection broke right after the last brace | `Answered` | a complete JSON object is a complete answer; dropping it could lose a rotated token |
+//! | any status with an OAuth `error`, other than 2xx next to a usable token | `Refused` | the server decided |
+//! | 429, 503, 3xx, 4xx whatever the body, even cut off | `Refused` | the status alone says that nothing was issued |
+//! | other 5xx (and status 600 and above) without an OAuth `error` | `Unknown` | a gateway may have lost the answer of a server that did rotate |
+//! | 2xx with HTML, no JSON object, no usable access token, a body that was cut off, slow or larger than the limit | `Unknown` | the server may have rotated, and we cannot read to what |
+//! | reset or limit reached after the body was handed over | `Unknown` | the server may have read it |
+//!
+//! "Handed over" is measured, not guessed from error kinds: the request body notes the moment the connection first asks for
+//! it ([`transport`]).
+
+pub mod address;
+pub mod answer;
+pub mod certificates;
+pub mod classify;
+mod echo;
+mod headers;
+pub mod redeem;
+pub mod request;
+pub mod transport;
+
+pub use address::PrivateAddresses;
+pub use answer::Answer;
+pub use certificates::{CaBundle, CaBundleError};
+pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
+pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
+pub use request::{ClientAuthentication, ClientCredentials, Redemption};
+pub use transport::{HttpError, HttpSettings, ProxySetting};

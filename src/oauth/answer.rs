@@ -1,0 +1,322 @@
+//! Reading what a token endpoint answered.
+//!
+//! [`parse`] is the one place that turns status, headers and body into an [`Answer`] or a [`Refusal`]. It believes nothing:
+//! every value is optional, may have the wrong type and may be absurd. The questions are asked in this order, so that no
+//! temporary trouble ever looks like a dead grant:
+//!
+//! ```text
+//! 429, 5xx, 408, 3xx ─> usable token in a 2xx ─> not a JSON object ─> `error`, at any status ─> no usable token
+//! ```
+//!
+//! A token in a 2xx comes before a stray `error` next to it: throwing the answer away could lose a rotated token (invariant 1).
+
+use http::HeaderMap;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+pub use super::echo::SecretsInPlay;
+
+use super::classify::{Cause, ErrorCode, Evidence, Refusal, by_error, by_form, by_status};
+use super::headers;
+
+/// A description is cut to this many characters.
+const DESCRIPTION_LIMIT: usize = 300;
+
+/// A lifetime beyond this is no lifetime: some servers put a moment or milliseconds there.
+const LONGEST_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 366 * 24);
+
+/// What arrived from a token endpoint.
+#[derive(Clone, Copy)]
+pub struct Received<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The body, as much as was read.
+    pub body: &'a [u8],
+    /// Whether that is all of it.
+    pub completeness: Completeness,
+    /// Our clock when it arrived.
+    pub now: Timestamp,
+}
+
+/// Whether a body was read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completeness {
+    /// To the end.
+    Whole,
+    /// The connection broke.
+    CutOff,
+    /// The time limit was reached.
+    TimedOut,
+    /// The size limit was reached.
+    TooLarge,
+}
+
+/// A token endpoint's yes (RFC 6749 section 5.1).
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The new access token: one or more visible ASCII characters.
+    pub access_token: SecretString,
+    /// A new refresh token, which replaces the one that was sent. `None` (also for an empty one): keep the old.
+    pub refresh_token: Option<SecretString>,
+    /// How long the access token is valid, counted from when it was issued. `None`: not said, or not believable (0, negative, more than ten years).
+    pub expires_in: Option<SignedDuration>,
+    /// `Bearer` for all that mail servers take; `Bearer` too where the server does not say. See [`Answer::is_bearer`].
+    pub token_type: String,
+    /// What was granted. `None`: what was asked for. Servers may answer more, less, or the same under other names.
+    pub scopes: Option<Vec<String>>,
+    /// The server's clock when it answered.
+    pub date: Option<Timestamp>,
+}
+
+impl Answer {
+    /// Whether mail servers can take this token. Types are compared without regard to case (RFC 6749 section 5.1).
+    #[must_use]
+    pub fn is_bearer(&self) -> bool {
+        self.token_type.eq_ignore_ascii_case("bearer")
+    }
+}
+
+/// Reads an answer. `sent` holds the secrets of the request; neither they nor tokens in the body get into a [`Refusal`].
+///
+/// # Errors
+/// A [`Refusal`] for everything that is not a usable token, with the class that tells what to do.
+pub fn parse(received: &Received<'_>, sent: &SecretsInPlay) -> Result<Answer, Refusal> {
+    let object = json_object(received.body);
+    let issued = (200..300)
+        .contains(&received.status)
+        .then(|| object.as_ref().ok().and_then(access_token))
+        .flatten();
+    if let (Some(access_token), Ok(object)) = (issued, &object) {
+        return Ok(answer(access_token, object, received, sent));
+    }
+    Err(refusal(&object, received, sent))
+}
+
+/// What a body is that is no JSON object.
+#[derive(Debug, Clone, Copy)]
+enum NoObject {
+    Empty,
+    Html,
+    Other,
+}
+
+fn json_object(body: &[u8]) -> Result<Map<String, Value>, NoObject> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        _ if body.is_empty() => Err(NoObject::Empty),
+        _ if body.starts_with(b"<") => Err(NoObject::Html),
+        _ => Err(NoObject::Other),
+    }
+}
+
+/// The access token, if it is what RFC 6749 appendix A.12 allows. Anything else would break a SASL message or a header.
+fn access_token(object: &Map<String, Value>) -> Option<SecretString> {
+    let token = object.get("access_token")?.as_str()?;
+    let usable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    usable.then(|| SecretString::from(token))
+}
+
+fn answer(
+    access_token: SecretString,
+    object: &Map<String, Value>,
+    received: &Received<'_>,
+    sent: &SecretsInPlay,
+) -> Answer {
+    let refresh_token = text(object, "refresh_token")
+        .filter(|token| !token.is_empty())
+        .map(SecretString::from);
+    let secrets = sent.clone().with(access_token.expose_secret());
+    let token_type = token_type(object, &secrets);
+    let expires_in = expires_in(object);
+    let scopes = scopes(object, &secrets);
+    Answer {
+        access_token,
+        refresh_token,
+        expires_in,
+        token_type,
+        scopes,
+        date: headers::date(received.headers),
+    }
+}
+
+/// The type if it can be shown, `unknown` if not.
+fn token_type(object: &Map<String, Value>, secrets: &SecretsInPlay) -> String {
+    let said = text(object, "token_type").unwrap_or_default();
+    let plain = said.len() <= 32 && said.bytes().all(|byte| byte.is_ascii_graphic());
+    match said {
+        "" => "Bearer".to_owned(),
+        said if plain && !secrets.leak_plainly_into(said) => said.to_owned(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    object.get(name)?.as_str()
+}
+
+/// Seconds as a number, as a number with a fraction, or as text of either. Old Zoho sends seconds in `expires_in_sec` and then
+/// milliseconds in `expires_in`; other old servers say `expires`.
+fn expires_in(object: &Map<String, Value>) -> Option<SignedDuration> {
+    let value = ["expires_in_sec", "expires_in", "expires"]
+        .into_iter()
+        .find_map(|name| object.get(name))?;
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    let lifetime = SignedDuration::try_from_secs_f64(seconds.floor()).ok()?;
+    (lifetime > SignedDuration::ZERO && lifetime <= LONGEST_LIFETIME).then_some(lifetime)
+}
+
+/// Scopes as text (RFC 6749 section 3.3) or, from some servers, as a list. What is no scope token by the RFC, too long or
+/// repeats a secret is left out: scopes go to status.
+fn scopes(object: &Map<String, Value>, secrets: &SecretsInPlay) -> Option<Vec<String>> {
+    let words: Vec<&str> = match object.get("scope")? {
+        Value::String(text) => text.split_ascii_whitespace().collect(),
+        Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    let fits = |word: &&str| !word.is_empty() && word.len() <= 256 && word.bytes().all(plain);
+    let scopes: Vec<String> = words
+        .into_iter()
+        .filter(fits)
+        .filter(|word| !secrets.leak_plainly_into(word))
+        .take(64)
+        .map(str::to_owned)
+        .collect();
+    (!scopes.is_empty()).then_some(scopes)
+}
+
+fn refusal(object: &Result<Map<String, Value>, NoObject>, received: &Received<'_>, sent: &SecretsInPlay) -> Refusal {
+    let nothing = Map::new();
+    let fields = object.as_ref().unwrap_or(&nothing);
+    let secrets = secrets_of(fields, sent);
+    let named = named_error(fields);
+    let status = received.status;
+    let (class, cause, wait) = match (by_status(status), object, &named) {
+        (Some((class, cause)), ..) => (class, cause, None),
+        (None, _, Some(error)) => by_error(status, &error.code, error.description.as_deref().unwrap_or_default()),
+        (None, object, None) => {
+            let (class, cause) = by_form(status, body_cause(object.is_ok(), received.completeness));
+            (class, cause, None)
+        }
+    };
+    let asked = headers::retry_after(received.headers, received.now);
+    let trace_id = ["trace_id", "correlation_id"]
+        .iter()
+        .find_map(|name| headers::clean_trace_id(text(fields, name)?));
+    let evidence = if named.is_some() {
+        Evidence::ErrorCode
+    } else {
+        Evidence::Status
+    };
+    let (said, description) = named.map_or((None, None), |error| (Some(error.code), error.description));
+    let code = said
+        .filter(|code| !secrets.leak_into(code))
+        .map(|code| ErrorCode::new(&code));
+    Refusal {
+        class,
+        cause,
+        code: code.unwrap_or_else(|| own_code(evidence, status, cause, object)),
+        description: description
+            .and_then(|text| quotable(&text))
+            .filter(|text| !secrets.leak_into(text)),
+        status,
+        retry_after: asked.max(wait),
+        trace_id: trace_id
+            .or_else(|| headers::trace_id(received.headers))
+            .filter(|id| !secrets.leak_into(id)),
+        evidence,
+    }
+}
+
+/// Tokens in the body are as secret as those that we sent.
+fn secrets_of(fields: &Map<String, Value>, sent: &SecretsInPlay) -> SecretsInPlay {
+    ["access_token", "refresh_token", "id_token"]
+        .iter()
+        .filter_map(|name| text(fields, name))
+        .fold(sent.clone(), SecretsInPlay::with)
+}
+
+fn body_cause(is_object: bool, completeness: Completeness) -> Cause {
+    match completeness {
+        Completeness::TooLarge => Cause::TooLarge,
+        Completeness::CutOff | Completeness::TimedOut => Cause::Incomplete,
+        Completeness::Whole if is_object => Cause::NoAccessToken,
+        Completeness::Whole => Cause::NotJson,
+    }
+}
+
+fn own_code(evidence: Evidence, status: u16, cause: Cause, object: &Result<Map<String, Value>, NoObject>) -> ErrorCode {
+    match (evidence, cause, object) {
+        (Evidence::Status, Cause::NotJson, Err(NoObject::Empty)) => ErrorCode::new("empty"),
+        (Evidence::Status, Cause::NotJson, Err(NoObject::Html)) => ErrorCode::new("html"),
+        (Evidence::Status, Cause::NotJson | Cause::NoAccessToken | Cause::TooLarge | Cause::Incomplete, _) => {
+            ErrorCode::new(cause.as_str())
+        }
+        _ => ErrorCode::new(&format!("http_{status}")),
+    }
+}
+
+/// An error as the server named it, not yet bounded.
+struct NamedError {
+    code: String,
+    description: Option<String>,
+}
+
+/// `error` as text (RFC 6749 section 5.2), or as the object that API gateways send. Null, false, 0 and empty text name nothing.
+fn named_error(fields: &Map<String, Value>) -> Option<NamedError> {
+    let outside = || {
+        text(fields, "error_description")
+            .or_else(|| text(fields, "message"))
+            .map(str::to_owned)
+    };
+    match fields.get("error")? {
+        Value::String(code) if !code.trim().is_empty() => Some(NamedError {
+            code: code.clone(),
+            description: outside(),
+        }),
+        Value::Object(error) if !error.is_empty() => {
+            let code = ["status", "code", "type", "error"]
+                .iter()
+                .find_map(|name| text(error, name));
+            let description = text(error, "message")
+                .or_else(|| text(error, "error_description"))
+                .map(str::to_owned);
+            Some(NamedError {
+                code: code.unwrap_or("error").to_owned(),
+                description: description.or_else(outside),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Words that can be shown: one line, bounded, without control characters and without those that turn the direction of text.
+/// HTML is not shown at all.
+pub(super) fn quotable(description: &str) -> Option<String> {
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    };
+    let visible: String = description
+        .chars()
+        .take(4 * DESCRIPTION_LIMIT)
+        .map(|c| if hidden(c) { ' ' } else { c })
+        .collect();
+    let line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
+    let html = line.to_ascii_lowercase();
+    if line.is_empty() || html.contains("<html") || html.contains("<!doctype") {
+        return None;
+    }
+    Some(line.chars().take(DESCRIPTION_LIMIT).collect())
+}
+
+#[cfg(test)]
+mod tests;

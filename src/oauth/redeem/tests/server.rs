@@ -1,0 +1,213 @@
+//! A TLS server that does exactly what a test tells it, byte by byte, and a proxy in front of it.
+
+use std::sync::{Arc, Mutex};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use url::Url;
+
+use crate::oauth::CaBundle;
+
+/// What the server does with one request.
+#[derive(Clone)]
+pub(super) enum Step {
+    /// Writes this and reads the next request from the same connection.
+    Answer(String),
+    /// Writes this and closes the connection without a word.
+    AnswerAndClose(String),
+    /// Writes this and then nothing more, for ever.
+    AnswerAndHang(String),
+    /// Reads the request and resets the connection.
+    Reset,
+    /// Writes the head of an endless body, and spaces until the client hangs up.
+    Flood,
+}
+
+pub(super) fn ok_json(body: &str) -> Step {
+    Step::Answer(response("200 OK", "", body))
+}
+
+pub(super) fn response(status: &str, headers: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    )
+}
+
+pub(super) struct Server {
+    pub(super) port: u16,
+    pub(super) authority: CaBundle,
+    /// Each request, whole.
+    pub(super) requests: Arc<Mutex<Vec<String>>>,
+    pub(super) connections: Arc<Mutex<usize>>,
+    /// Told when a flood ended because the client hung up.
+    pub(super) flood_ended: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// Serves one step per request; its certificate is for `localhost` and `token.test`.
+    pub(super) async fn start(steps: Vec<Step>) -> Self {
+        super::install_tls_provider();
+        let (acceptor, authority) = certificate();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let steps = Arc::new(Mutex::new(steps.into_iter()));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(Mutex::new(0));
+        let flood_ended = Arc::new(Notify::new());
+        let (log, count, ended) = (
+            Arc::clone(&requests),
+            Arc::clone(&connections),
+            Arc::clone(&flood_ended),
+        );
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                *count.lock().unwrap() += 1;
+                let (acceptor, steps) = (acceptor.clone(), Arc::clone(&steps));
+                let (log, ended) = (Arc::clone(&log), Arc::clone(&ended));
+                tokio::spawn(async move {
+                    let Ok(mut stream) = acceptor.accept(stream).await else {
+                        return;
+                    };
+                    while let Some(request) = read_request(&mut stream).await {
+                        log.lock().unwrap().push(request);
+                        let Some(step) = steps.lock().unwrap().next() else {
+                            return;
+                        };
+                        if !act(step, &mut stream, &ended).await {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self {
+            port,
+            authority,
+            requests,
+            connections,
+            flood_ended,
+            task,
+        }
+    }
+
+    pub(super) fn url(&self, host: &str) -> Url {
+        Url::parse(&format!("https://{host}:{}/token", self.port)).unwrap()
+    }
+
+    pub(super) fn request_count(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+/// Whether the connection goes on.
+async fn act(step: Step, stream: &mut TlsStream<TcpStream>, flood_ended: &Notify) -> bool {
+    match step {
+        Step::Answer(text) => stream.write_all(text.as_bytes()).await.is_ok() && stream.flush().await.is_ok(),
+        Step::AnswerAndClose(text) => {
+            stream.write_all(text.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            false
+        }
+        Step::AnswerAndHang(text) => {
+            stream.write_all(text.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            std::future::pending().await
+        }
+        Step::Reset => {
+            stream.get_ref().0.set_zero_linger().unwrap();
+            false
+        }
+        Step::Flood => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000000000\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            while stream.write_all(&[b' '; 16 * 1024]).await.is_ok() {}
+            flood_ended.notify_one();
+            false
+        }
+    }
+}
+
+async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<String> {
+    let (mut text, mut buffer) = (String::new(), [0; 4096]);
+    loop {
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
+            if body.len() >= length.parse::<usize>().unwrap() {
+                return Some(text);
+            }
+        }
+        let count = stream.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+        text.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+    }
+}
+
+fn certificate() -> (TlsAcceptor, CaBundle) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names = vec!["localhost".to_owned(), "token.test".to_owned()];
+    let leaf = CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&key, &authority)
+        .unwrap();
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    (
+        TlsAcceptor::from(Arc::new(config)),
+        CaBundle::from_pem(authority.pem().as_bytes()).unwrap(),
+    )
+}
+
+/// A CONNECT proxy that sends everything to one port of this machine, whatever name it is asked for.
+pub(super) struct Proxy {
+    pub(super) url: Url,
+    /// The first line of each request.
+    pub(super) asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Proxy {
+    pub(super) async fn start(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    client.read_exact(&mut byte).await.unwrap();
+                    head.push(byte[0]);
+                }
+                log.lock()
+                    .unwrap()
+                    .push(String::from_utf8(head).unwrap().lines().next().unwrap().to_owned());
+                client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                tokio::spawn(async move {
+                    let mut target = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut target).await;
+                });
+            }
+        });
+        Self { url, asked }
+    }
+}

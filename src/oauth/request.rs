@@ -1,0 +1,147 @@
+//! The request of one redemption (RFC 6749 section 6). The `oauth2` crate writes it; we send it and read the answer.
+//!
+//! The crate is not given the answer: its errors would carry the raw body, tokens included, and it would lose the status of
+//! an answer that is not JSON.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use oauth2::basic::BasicClient;
+use oauth2::{AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken, Scope, TokenUrl};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::answer::SecretsInPlay;
+use super::certificates::CaBundle;
+
+/// How a client proves itself to the token endpoint (RFC 6749 section 2.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClientAuthentication {
+    /// Client ID and secret, each URL-encoded, in a Basic header.
+    ClientSecretBasic,
+    /// Client ID and secret in the body.
+    ClientSecretPost,
+    /// A public client: its ID in the body, a secret is not sent even if there is one.
+    None,
+}
+
+/// Who we are at the token endpoint. Without a secret, the client is public whatever `authentication` says.
+#[derive(Debug, Clone)]
+pub struct ClientCredentials {
+    /// The client ID, as registered.
+    pub client_id: String,
+    /// The client secret.
+    pub client_secret: Option<SecretString>,
+    /// How they are sent.
+    pub authentication: ClientAuthentication,
+}
+
+/// All that one redemption needs. The caller has checked that the credentials may go to this host (invariant 11).
+#[derive(Debug, Clone)]
+pub struct Redemption {
+    /// Where to. `https`, without user and password in it.
+    pub token_endpoint: Url,
+    /// Who we are.
+    pub client: ClientCredentials,
+    /// What is redeemed.
+    pub refresh_token: SecretString,
+    /// The `scope` parameter; `None` or empty: not sent, which means "as granted".
+    pub scopes: Option<Vec<String>>,
+    /// More parameters, such as Yahoo's `redirect_uri`. None may be called like one that is sent anyway.
+    pub extra_parameters: Vec<(String, String)>,
+    /// Trusted for this exchange, on top of the platform's authorities.
+    pub certificate_authority: Option<CaBundle>,
+}
+
+impl Redemption {
+    /// The secrets that the request holds, to keep them out of what is said about the answer.
+    pub(super) fn secrets(&self) -> SecretsInPlay {
+        let secrets = SecretsInPlay::default().with(self.refresh_token.expose_secret());
+        match &self.client.client_secret {
+            Some(secret) => secrets.with(secret.expose_secret()),
+            None => secrets,
+        }
+    }
+}
+
+/// Parameters that this module writes by itself.
+const OWN_PARAMETERS: [&str; 5] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope"];
+
+/// Why a request cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// An extra parameter would override one of ours.
+    #[error("the extra parameter {0} would override one that is sent anyway")]
+    OwnParameter(String),
+    /// The URL is no HTTP URI.
+    #[error("the token endpoint is not a URL that HTTP can carry")]
+    Endpoint,
+}
+
+/// Writes the request: method, headers and body, ready to be sent. Its `Debug` shows secrets: never print it.
+pub(super) fn write(redemption: &Redemption) -> Result<HttpRequest, RequestError> {
+    if let Some((name, _)) = redemption
+        .extra_parameters
+        .iter()
+        .find(|(name, _)| OWN_PARAMETERS.contains(&name.as_str()))
+    {
+        return Err(RequestError::OwnParameter(name.clone()));
+    }
+    let client = client(&redemption.client).set_token_uri(TokenUrl::from_url(redemption.token_endpoint.clone()));
+    let refresh_token = RefreshToken::new(redemption.refresh_token.expose_secret().to_owned());
+    let scopes = redemption.scopes.iter().flatten().cloned().map(Scope::new);
+    let extra = redemption.extra_parameters.iter();
+
+    let desk = RefCell::new(None);
+    let keep = |request: HttpRequest| -> Result<HttpResponse, Kept> {
+        desk.replace(Some(request));
+        Err(Kept)
+    };
+    // The answer of the call is always `Kept`, or that no request could be written: then the desk is empty.
+    let _ = extra
+        .fold(
+            client.exchange_refresh_token(&refresh_token).add_scopes(scopes),
+            |request, (name, value)| request.add_extra_param(name.clone(), value.clone()),
+        )
+        .request(&keep);
+    desk.into_inner().map(hide_credentials).ok_or(RequestError::Endpoint)
+}
+
+fn client(credentials: &ClientCredentials) -> BasicClient {
+    let client = BasicClient::new(ClientId::new(credentials.client_id.clone()));
+    let secret = credentials
+        .client_secret
+        .as_ref()
+        .map(|secret| ClientSecret::new(secret.expose_secret().to_owned()));
+    match (credentials.authentication, secret) {
+        (ClientAuthentication::ClientSecretBasic, Some(secret)) => {
+            client.set_client_secret(secret).set_auth_type(AuthType::BasicAuth)
+        }
+        (ClientAuthentication::ClientSecretPost, Some(secret)) => {
+            client.set_client_secret(secret).set_auth_type(AuthType::RequestBody)
+        }
+        (ClientAuthentication::None, _) | (_, None) => client.set_auth_type(AuthType::RequestBody),
+    }
+}
+
+fn hide_credentials(mut request: HttpRequest) -> HttpRequest {
+    if let Some(authorization) = request.headers_mut().get_mut(http::header::AUTHORIZATION) {
+        authorization.set_sensitive(true);
+    }
+    request
+}
+
+/// The `oauth2` crate wants an answer to its request. It gets this.
+#[derive(Debug)]
+struct Kept;
+
+impl fmt::Display for Kept {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the request was kept, not sent")
+    }
+}
+
+impl std::error::Error for Kept {}
+
+#[cfg(test)]
+mod tests;
