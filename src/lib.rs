@@ -4,3 +4,4 @@
 
 pub mod leader;
 pub mod store;
+pub mod telemetry;
