@@ -117,6 +117,10 @@ impl Election {
         let api = Api::namespaced(client, &settings.namespace);
         let (keeper, fence) = fence::pair();
         let (announce, leadership) = watch::channel(Leadership::Standby);
-        (election::Candidate::new(api, settings, keeper, announce, shutdown), fence, leadership)
+        (
+            election::Candidate::new(api, settings, keeper, announce, shutdown),
+            fence,
+            leadership,
+        )
     }
 }

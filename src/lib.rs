@@ -8,3 +8,4 @@ pub mod lifecycle;
 pub mod oauth;
 pub mod provider;
 pub mod store;
+pub mod telemetry;

@@ -79,7 +79,16 @@ impl Candidate {
         shutdown: CancellationToken,
     ) -> Self {
         let sight = Sight::new(Instant::now());
-        Self { api, settings, fence, announce, shutdown, sight, unanswered_claim: false, failing: false }
+        Self {
+            api,
+            settings,
+            fence,
+            announce,
+            shutdown,
+            sight,
+            unanswered_claim: false,
+            failing: false,
+        }
     }
 
     /// Takes part until shutdown, then hands the Lease over.
@@ -140,7 +149,9 @@ impl Candidate {
         let mut events = pin!(async move { api.watch(&params, &version).await }.try_flatten_stream());
         loop {
             let standing = self.sight.standing(Instant::now(), &self.settings);
-            let Standing::HeldUntil(end) = standing else { return standing };
+            let Standing::HeldUntil(end) = standing else {
+                return standing;
+            };
             let quiet_too_long = Instant::now() + self.settings.renew_every + self.settings.retry_every;
             let event = select! {
                 biased;
@@ -233,7 +244,12 @@ impl Candidate {
     fn lost(&self, why: &str) -> TermEnd {
         self.fence.close();
         self.announce.send_replace(Leadership::Standby);
-        warn!(lease = self.settings.name, identity = self.settings.identity, why, "no longer leading");
+        warn!(
+            lease = self.settings.name,
+            identity = self.settings.identity,
+            why,
+            "no longer leading"
+        );
         TermEnd::Lost
     }
 
@@ -263,7 +279,10 @@ impl Candidate {
                 Err(_) => break,
             }
         }
-        warn!(lease = self.settings.name, "the Lease could not be handed over; another replica leads when it has ended");
+        warn!(
+            lease = self.settings.name,
+            "the Lease could not be handed over; another replica leads when it has ended"
+        );
     }
 
     async fn read(&self) -> Result<Option<Lease>, CallError> {
@@ -286,7 +305,9 @@ impl Candidate {
     /// Logs the first failure of a row.
     fn note_failure(&mut self, error: &CallError) {
         if !std::mem::replace(&mut self.failing, true) {
-            let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            let cause = std::error::Error::source(error)
+                .map(ToString::to_string)
+                .unwrap_or_default();
             warn!(lease = self.settings.name, %error, cause, "the Lease cannot be used; trying on");
         }
     }

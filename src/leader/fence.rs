@@ -55,10 +55,16 @@ impl Fence {
     #[must_use]
     pub fn open(&self) -> Option<Permit> {
         match &self.0 {
-            Rule::Always => Some(Permit { deadline: Instant::now() + NO_LIMIT, of: None }),
+            Rule::Always => Some(Permit {
+                deadline: Instant::now() + NO_LIMIT,
+                of: None,
+            }),
             Rule::Lease(shared) => {
                 let term = current(shared)?;
-                Some(Permit { deadline: term.until, of: Some((Arc::clone(shared), term.number)) })
+                Some(Permit {
+                    deadline: term.until,
+                    of: Some((Arc::clone(shared), term.number)),
+                })
             }
         }
     }

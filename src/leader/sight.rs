@@ -42,7 +42,10 @@ pub(super) struct Sight {
 
 impl Sight {
     pub(super) fn new(now: Instant) -> Self {
-        Self { found: Found::Nothing, since: now }
+        Self {
+            found: Found::Nothing,
+            since: now,
+        }
     }
 
     /// Takes in what was just read. The same `resourceVersion` as before changes nothing: that is what a dead holder looks like.
@@ -65,7 +68,11 @@ impl Sight {
             Found::DeletedWhileHeld => own.duration,
         };
         let end = self.since + wait;
-        if now < end { Standing::HeldUntil(end) } else { Standing::Free }
+        if now < end {
+            Standing::HeldUntil(end)
+        } else {
+            Standing::Free
+        }
     }
 
     /// The version to watch from; none where there is no Lease.
@@ -82,14 +89,20 @@ impl Sight {
         let mut lease = match &self.found {
             Found::Lease(lease) => lease.as_ref().clone(),
             Found::Nothing | Found::DeletedWhileHeld => Lease {
-                metadata: ObjectMeta { name: Some(own.name.clone()), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(own.name.clone()),
+                    ..ObjectMeta::default()
+                },
                 spec: None,
             },
         };
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_deref() != Some(&own.identity) {
             // Counts hand-overs: 0 for the first holder of a new Lease, as client-go does.
-            let before = spec.holder_identity.is_some().then(|| spec.lease_transitions.unwrap_or(0));
+            let before = spec
+                .holder_identity
+                .is_some()
+                .then(|| spec.lease_transitions.unwrap_or(0));
             spec.lease_transitions = Some(before.map_or(0, |count| count.saturating_add(1)));
             spec.acquire_time.clone_from(&time);
         }
@@ -125,7 +138,12 @@ pub(super) fn released(mut lease: Lease) -> Lease {
 }
 
 fn holder(lease: &Lease) -> Option<&str> {
-    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+    lease
+        .spec
+        .as_ref()?
+        .holder_identity
+        .as_deref()
+        .filter(|holder| !holder.is_empty())
 }
 
 fn held_by_another(lease: &Lease, own: &Settings) -> bool {
@@ -133,7 +151,11 @@ fn held_by_another(lease: &Lease, own: &Settings) -> bool {
 }
 
 fn wait_for(lease: &Lease) -> Duration {
-    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(0);
+    let seconds = lease
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.lease_duration_seconds)
+        .unwrap_or(0);
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LONGEST_WAIT)
 }
 

@@ -42,7 +42,10 @@ async fn a_leader_keeps_the_lease_for_hours_and_writes_only_renewals() {
     let renewals = world.writes() - writes;
     assert!((1430..=1441).contains(&renewals), "{renewals} writes in two hours");
     assert!(!two.has_led() && world.spec().lease_transitions == Some(0));
-    assert!(!permit.holds(), "a permit ends with its deadline, whatever was renewed since");
+    assert!(
+        !permit.holds(),
+        "a permit ends with its deadline, whatever was renewed since"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,7 +91,11 @@ async fn the_fence_closes_before_the_lease_is_given_back() {
     assert!(one.fence.open().is_none());
     let told = Instant::now();
     one.ended().await;
-    assert!(told.elapsed() <= SECOND * 7, "ends although the API server does not answer: {:?}", told.elapsed());
+    assert!(
+        told.elapsed() <= SECOND * 7,
+        "ends although the API server does not answer: {:?}",
+        told.elapsed()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -204,7 +211,11 @@ async fn the_clock_of_another_machine_is_not_believed() {
         let mut one = world.start("one");
         let began = Instant::now();
         one.leads().await;
-        assert!((SECOND * 15..=SECOND * 17).contains(&began.elapsed()), "{renewed}: {:?}", began.elapsed());
+        assert!(
+            (SECOND * 15..=SECOND * 17).contains(&began.elapsed()),
+            "{renewed}: {:?}",
+            began.elapsed()
+        );
         assert_eq!(world.spec().lease_transitions, Some(8));
     }
 }
@@ -291,6 +302,9 @@ async fn a_permit_of_an_earlier_term_stays_void() {
 
 impl Node {
     async fn leads(&mut self) {
-        self.leadership.wait_for(|now| *now == Leadership::Leading).await.expect("the election runs");
+        self.leadership
+            .wait_for(|now| *now == Leadership::Leading)
+            .await
+            .expect("the election runs");
     }
 }

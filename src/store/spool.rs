@@ -81,7 +81,11 @@ impl FromStr for Holder {
 
     fn from_str(text: &str) -> Result<Self, NotAHolder> {
         let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if digits && text.len() == 32 { Ok(Self(text.to_owned())) } else { Err(NotAHolder) }
+        if digits && text.len() == 32 {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAHolder)
+        }
     }
 }
 
@@ -129,8 +133,14 @@ impl FromStr for EntryId {
     type Err = NotAnEntryId;
 
     fn from_str(text: &str) -> Result<Self, NotAnEntryId> {
-        let allowed = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'-'));
-        if allowed && (1..=64).contains(&text.len()) { Ok(Self(text.to_owned())) } else { Err(NotAnEntryId) }
+        let allowed = text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'-'));
+        if allowed && (1..=64).contains(&text.len()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAnEntryId)
+        }
     }
 }
 
@@ -223,7 +233,13 @@ impl Spool {
         refuse_unsafe(dir)?;
         let lock = lock(dir)?;
         let earlier = read_holders(&dir.join(HOLDERS));
-        let spool = Self { dir: dir.to_owned(), holder: Holder::random(), earlier, writing: Mutex::new(()), _lock: lock };
+        let spool = Self {
+            dir: dir.to_owned(),
+            holder: Holder::random(),
+            earlier,
+            writing: Mutex::new(()),
+            _lock: lock,
+        };
         spool.write_holders()?;
         spool.finish_interrupted_writes()?;
         Ok(spool)
@@ -255,7 +271,10 @@ impl Spool {
         let content = content.expose_secret();
         let path = self.entry(id);
         if content.len() > MAX_ENTRY {
-            return Err(SpoolError::TooLarge { path, size: content.len() });
+            return Err(SpoolError::TooLarge {
+                path,
+                size: content.len(),
+            });
         }
         self.replace(&path, &sealed::seal(content))
     }
@@ -273,7 +292,9 @@ impl Spool {
             };
             match read_entry(&path) {
                 Ok(content) => entries.push((id, content)),
-                Err(why) => warn!(path = %path.display(), %why, "an entry of the spool was left out: it cannot be stored"),
+                Err(why) => {
+                    warn!(path = %path.display(), %why, "an entry of the spool was left out: it cannot be stored")
+                }
             }
         }
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -358,21 +379,35 @@ fn create(dir: &Path) -> Result<(), SpoolError> {
 fn refuse_unsafe(dir: &Path) -> Result<(), SpoolError> {
     let found = fs::symlink_metadata(dir).map_err(failed("look at", dir))?;
     if found.is_symlink() {
-        return Err(SpoolError::NotADirectory { path: dir.to_owned(), found: "a symbolic link" });
+        return Err(SpoolError::NotADirectory {
+            path: dir.to_owned(),
+            found: "a symbolic link",
+        });
     }
     if !found.is_dir() {
-        return Err(SpoolError::NotADirectory { path: dir.to_owned(), found: "a file" });
+        return Err(SpoolError::NotADirectory {
+            path: dir.to_owned(),
+            found: "a file",
+        });
     }
     let mode = found.mode() & 0o7777;
     if mode & 0o022 != 0 {
-        return Err(SpoolError::WritableByOthers { path: dir.to_owned(), mode });
+        return Err(SpoolError::WritableByOthers {
+            path: dir.to_owned(),
+            mode,
+        });
     }
     Ok(())
 }
 
 fn lock(dir: &Path) -> Result<File, SpoolError> {
     let path = dir.join(LOCK);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path);
     let file = file.map_err(failed("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -403,7 +438,12 @@ fn temporary(path: &Path) -> PathBuf {
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }

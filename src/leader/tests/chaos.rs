@@ -33,7 +33,11 @@ fn weather(rng: &mut StdRng) -> Weather {
         4..8 => Loses::Answer,
         _ => Loses::Nothing,
     };
-    Weather { there: delay(rng), back: delay(rng), loses }
+    Weather {
+        there: delay(rng),
+        back: delay(rng),
+        loses,
+    }
 }
 
 /// What the observer knows of one replica.
@@ -61,22 +65,46 @@ impl Story {
         let world = World::with_weather(move || weather(&mut shared.lock().unwrap()));
         let nodes = NAMES.iter().map(|name| world.start(name)).collect();
         let observed = NAMES.iter().map(|_| Observed::default()).collect();
-        Self { seed, rng: StdRng::seed_from_u64(seed), world, nodes, observed, generation: 0 }
+        Self {
+            seed,
+            rng: StdRng::seed_from_u64(seed),
+            world,
+            nodes,
+            observed,
+            generation: 0,
+        }
     }
 
     /// Asserts that at most one fence is open, and that a new one opened a margin after every other deadline, unless that one was given back.
     fn look(&mut self) {
         let permits: Vec<_> = self.nodes.iter().map(|node| node.fence.open()).collect();
         let open = permits.iter().flatten().count();
-        assert!(open <= 1, "seed {}: {open} open fences at {:?}", self.seed, Instant::now());
+        assert!(
+            open <= 1,
+            "seed {}: {open} open fences at {:?}",
+            self.seed,
+            Instant::now()
+        );
         let margin = Settings::new("", "").margin();
         for (index, permit) in permits.iter().enumerate() {
             let opens = permit.is_some() && !self.observed[index].open;
             if opens {
                 self.observed[index].terms += 1;
-                for other in self.observed.iter().enumerate().filter(|(other, _)| *other != index).map(|(_, other)| other) {
-                    let ended = other.deadline.is_none_or(|deadline| Instant::now() >= deadline + margin);
-                    assert!(ended || other.gave_up, "seed {}: opened within the margin of another", self.seed);
+                for other in self
+                    .observed
+                    .iter()
+                    .enumerate()
+                    .filter(|(other, _)| *other != index)
+                    .map(|(_, other)| other)
+                {
+                    let ended = other
+                        .deadline
+                        .is_none_or(|deadline| Instant::now() >= deadline + margin);
+                    assert!(
+                        ended || other.gave_up,
+                        "seed {}: opened within the margin of another",
+                        self.seed
+                    );
                 }
             }
             self.observed[index].open = permit.is_some();
@@ -102,7 +130,10 @@ impl Story {
         let name = format!("{}{}", NAMES[index], self.generation);
         self.nodes[index] = self.world.start(&name);
         let terms = self.observed[index].terms;
-        self.observed[index] = Observed { terms, ..Observed::default() };
+        self.observed[index] = Observed {
+            terms,
+            ..Observed::default()
+        };
     }
 
     async fn trouble(&mut self) {
@@ -160,11 +191,18 @@ async fn live_through(seed: u64) -> u32 {
 fn never_two(seeds: Range<u64>) {
     let mut terms = 0;
     for seed in seeds.clone() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         terms += runtime.block_on(live_through(seed));
     }
     let stories = u32::try_from(seeds.end - seeds.start).unwrap();
-    assert!(terms > 2 * stories, "{terms} terms in {stories} stories: too few to prove anything");
+    assert!(
+        terms > 2 * stories,
+        "{terms} terms in {stories} stories: too few to prove anything"
+    );
 }
 
 #[test]

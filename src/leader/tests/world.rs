@@ -101,8 +101,17 @@ impl World {
     }
 
     pub(super) fn with_weather(forecast: impl FnMut() -> Weather + Send + 'static) -> Self {
-        let state = State { lease: None, version: 1, writes: 0, lines: HashMap::new(), forecast: Box::new(forecast) };
-        Self { state: Arc::new(Mutex::new(state)), changes: watch::Sender::new((1, None)) }
+        let state = State {
+            lease: None,
+            version: 1,
+            writes: 0,
+            lines: HashMap::new(),
+            forecast: Box::new(forecast),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            changes: watch::Sender::new((1, None)),
+        }
     }
 
     pub(super) fn start(&self, name: &str) -> Node {
@@ -117,7 +126,16 @@ impl World {
         let (frozen, is_frozen) = watch::channel(false);
         let task = tokio::spawn(Freezable::new(candidate.run(), is_frozen));
         let (history, recorder) = record(leadership.clone());
-        Node { name, fence, leadership, shutdown, frozen, task: Some(task), history, _recorder: recorder }
+        Node {
+            name,
+            fence,
+            leadership,
+            shutdown,
+            frozen,
+            task: Some(task),
+            history,
+            _recorder: recorder,
+        }
     }
 
     fn client(&self, name: String) -> Client {
@@ -156,7 +174,10 @@ impl World {
         let mut state = self.state.lock().unwrap();
         let mut weather = (state.forecast)();
         let line = state.lines.entry(name.to_owned()).or_default();
-        if let Some((loses, _)) = line.next.take_if(|(_, calls)| *calls == Calls::All || method != Method::GET) {
+        if let Some((loses, _)) = line
+            .next
+            .take_if(|(_, calls)| *calls == Calls::All || method != Method::GET)
+        {
             weather.loses = loses;
         }
         weather
@@ -169,8 +190,14 @@ impl World {
         let body = body.collect().await.unwrap().to_bytes();
         let leases = "/apis/coordination.k8s.io/v1/namespaces/ns/leases";
         if path == leases && parts.method == Method::GET {
-            assert!(query.contains("watch=true") && query.contains("metadata.name%3Demailasset-operator"), "{query}");
-            let from = query.split('&').find_map(|part| part.strip_prefix("resourceVersion=")).unwrap();
+            assert!(
+                query.contains("watch=true") && query.contains("metadata.name%3Demailasset-operator"),
+                "{query}"
+            );
+            let from = query
+                .split('&')
+                .find_map(|part| part.strip_prefix("resourceVersion="))
+                .unwrap();
             return self.watch(name, from.parse().unwrap());
         }
         let (code, answer) = match parts.method {
@@ -178,12 +205,18 @@ impl World {
             Method::POST => self.write(None, serde_json::from_slice(&body).unwrap()),
             Method::PUT => {
                 let lease: Lease = serde_json::from_slice(&body).unwrap();
-                self.write(Some(lease.metadata.resource_version.clone().expect("a PUT has a version")), lease)
+                self.write(
+                    Some(lease.metadata.resource_version.clone().expect("a PUT has a version")),
+                    lease,
+                )
             }
             other => panic!("unexpected {other} {path}"),
         };
         let bytes = Bytes::from(answer.to_string());
-        Response::builder().status(code).body(http_body_util::Full::new(bytes).boxed_unsync()).unwrap()
+        Response::builder()
+            .status(code)
+            .body(http_body_util::Full::new(bytes).boxed_unsync())
+            .unwrap()
     }
 
     fn get(&self) -> (u16, Value) {
@@ -220,21 +253,23 @@ impl World {
     fn watch(&self, name: &str, from: u64) -> Response<Answer> {
         let changes = tokio_stream(self.changes.subscribe());
         let (world, name) = (self.clone(), name.to_owned());
-        let lines = changes.filter(move |(version, _)| std::future::ready(*version > from)).then(move |(_, lease)| {
-            let (world, name) = (world.clone(), name.clone());
-            async move {
-                let delay = world.weather(&name, &Method::GET).back;
-                sleep(delay).await;
-                while world.is_cut(&name) {
-                    sleep(Duration::from_secs(1)).await;
+        let lines = changes
+            .filter(move |(version, _)| std::future::ready(*version > from))
+            .then(move |(_, lease)| {
+                let (world, name) = (world.clone(), name.clone());
+                async move {
+                    let delay = world.weather(&name, &Method::GET).back;
+                    sleep(delay).await;
+                    while world.is_cut(&name) {
+                        sleep(Duration::from_secs(1)).await;
+                    }
+                    let event = match lease {
+                        Some(lease) => json!({"type": "MODIFIED", "object": lease}),
+                        None => json!({"type": "DELETED", "object": named()}),
+                    };
+                    Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{event}\n"))))
                 }
-                let event = match lease {
-                    Some(lease) => json!({"type": "MODIFIED", "object": lease}),
-                    None => json!({"type": "DELETED", "object": named()}),
-                };
-                Ok::<_, Infallible>(Frame::data(Bytes::from(format!("{event}\n"))))
-            }
-        });
+            });
         Response::new(StreamBody::new(lines).boxed_unsync())
     }
 
@@ -373,7 +408,11 @@ struct Freezable {
 impl Freezable {
     fn new(inner: impl Future<Output = ()> + Send + 'static, frozen: watch::Receiver<bool>) -> Self {
         let change = Box::pin(next_change(frozen.clone()));
-        Self { inner: Box::pin(inner), frozen, change }
+        Self {
+            inner: Box::pin(inner),
+            frozen,
+            change,
+        }
     }
 }
 
@@ -391,6 +430,10 @@ impl Future for Freezable {
             self.frozen.mark_unchanged();
             self.change = Box::pin(next_change(self.frozen.clone()));
         }
-        if *self.frozen.borrow() { Poll::Pending } else { self.inner.as_mut().poll(context) }
+        if *self.frozen.borrow() {
+            Poll::Pending
+        } else {
+            self.inner.as_mut().poll(context)
+        }
     }
 }

@@ -28,7 +28,11 @@ pub(super) fn seal(content: &str) -> Zeroizing<Vec<u8>> {
 }
 
 pub(super) fn unseal(bytes: &[u8]) -> Result<SecretString, Damaged> {
-    let end = bytes.iter().take(HEADER_LIMIT).position(|byte| *byte == b'\n').ok_or(Damaged::Header)?;
+    let end = bytes
+        .iter()
+        .take(HEADER_LIMIT)
+        .position(|byte| *byte == b'\n')
+        .ok_or(Damaged::Header)?;
     let (found, content) = bytes.split_at_checked(end + 1).ok_or(Damaged::Header)?;
     if !found.starts_with(VERSION.as_bytes()) {
         return Err(Damaged::Header);
@@ -41,6 +45,9 @@ pub(super) fn unseal(bytes: &[u8]) -> Result<SecretString, Damaged> {
 }
 
 fn header(content: &str) -> String {
-    let checksum: String = Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let checksum: String = Sha256::digest(content.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("{VERSION} {} {checksum}\n", content.len())
 }

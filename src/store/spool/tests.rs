@@ -25,7 +25,10 @@ fn id(text: &str) -> EntryId {
 
 fn kept(spool: &Spool) -> Vec<(String, String)> {
     let entries = spool.entries().expect("the entries");
-    entries.into_iter().map(|(id, content)| (id.to_string(), content.expose_secret().to_owned())).collect()
+    entries
+        .into_iter()
+        .map(|(id, content)| (id.to_string(), content.expose_secret().to_owned()))
+        .collect()
 }
 
 fn one(name: &str, content: &str) -> Vec<(String, String)> {
@@ -79,7 +82,9 @@ fn holders_of_ended_processes_are_known_and_others_are_not() {
 #[test]
 fn the_last_fifty_processes_are_remembered() {
     let (_room, dir) = room();
-    let holders: Vec<Holder> = (0..52).map(|_| Spool::open(&dir).expect("opens").holder().clone()).collect();
+    let holders: Vec<Holder> = (0..52)
+        .map(|_| Spool::open(&dir).expect("opens").holder().clone())
+        .collect();
     let last = Spool::open(&dir).expect("opens");
     assert_eq!(last.whose(&holders[1]), Whose::Other);
     assert_eq!(last.whose(&holders[2]), Whose::Earlier);
@@ -183,15 +188,24 @@ fn a_path_that_is_no_directory_is_refused_with_what_it_is() {
 
     let link = room.path().join("link");
     symlink(room.path(), &link).expect("links");
-    assert!(Spool::open(&link).expect_err("is a link").to_string().contains("a symbolic link"));
+    assert!(
+        Spool::open(&link)
+            .expect_err("is a link")
+            .to_string()
+            .contains("a symbolic link")
+    );
 }
 
 #[test]
 fn an_answer_that_is_too_large_is_refused_and_the_old_one_kept() {
     let (_room, dir) = room();
     let spool = Spool::open(&dir).expect("opens");
-    spool.keep(&id("a"), &secret(&"x".repeat(MAX_ENTRY))).expect("the largest is kept");
-    let refused = spool.keep(&id("a"), &secret(&"y".repeat(MAX_ENTRY + 1))).expect_err("is too large");
+    spool
+        .keep(&id("a"), &secret(&"x".repeat(MAX_ENTRY)))
+        .expect("the largest is kept");
+    let refused = spool
+        .keep(&id("a"), &secret(&"y".repeat(MAX_ENTRY + 1)))
+        .expect_err("is too large");
     assert!(matches!(refused, SpoolError::TooLarge { .. }));
     assert_eq!(kept(&spool), one("a", &"x".repeat(MAX_ENTRY)));
 }

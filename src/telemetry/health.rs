@@ -1,0 +1,373 @@
+//! The HTTP server for the kubelet and Prometheus: `/healthz`, `/readyz`, `/metrics`.
+//!
+//! It is reachable from the whole cluster, so it limits what a client can make it hold: headers, connections and their time. No handler reads a body.
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header::CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::metrics::{self, Metrics};
+
+/// Whether the caches hold what is in the cluster. Says nothing about leadership: a standby is ready, too.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// From now on this replica is ready.
+    pub fn caches_are_synced(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// What one client may take.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Connections at a time; more wait in the kernel's queue.
+    connections: usize,
+    /// From the first byte (or the end of the request before) to the end of the headers.
+    header_time: Duration,
+    /// All headers of a request, in bytes.
+    header_size: usize,
+    /// After this time a connection is closed behind the answer that is under way; a scrape then opens a new one.
+    connection_time: Duration,
+    /// For an answer that is under way at the end of the connection, or at shutdown.
+    last_answer_time: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    connections: 128,
+    header_time: Duration::from_secs(10),
+    header_size: 16 * 1024,
+    connection_time: Duration::from_secs(300),
+    last_answer_time: Duration::from_secs(5),
+};
+
+/// The address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for health and metrics: give a free address and port with --listen")]
+pub struct ListenError {
+    /// The address as given.
+    pub address: SocketAddr,
+    /// What the kernel said.
+    #[source]
+    pub source: io::Error,
+}
+
+/// The server, bound and not yet answering.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+}
+
+impl Server {
+    /// Listens. `[::]` means all addresses, of IPv4 alone on a host without IPv6.
+    ///
+    /// # Errors
+    /// [`ListenError`], where the port is taken or the address is not this host's.
+    pub async fn bind(address: SocketAddr, metrics: Arc<Metrics>, readiness: Readiness) -> Result<Self, ListenError> {
+        let listener = listen(address)
+            .await
+            .map_err(|source| ListenError { address, source })?;
+        Ok(Self {
+            listener,
+            router: router(metrics, readiness),
+            limits: LIMITS,
+        })
+    }
+
+    /// Where it listens: the port that was chosen, where port 0 was given.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `shutdown`, then finishes the answers that are under way.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let free = Arc::new(Semaphore::new(self.limits.connections));
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let accepted = shutdown.run_until_cancelled(async {
+                let permit = Arc::clone(&free).acquire_owned().await;
+                (permit, self.listener.accept().await)
+            });
+            match accepted.await {
+                None => break,
+                Some((permit, Ok((stream, _)))) => {
+                    let connection = serve(stream, self.router.clone(), self.limits, shutdown.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(permit);
+                    });
+                }
+                Some((_, Err(error))) => {
+                    warn!(%error, "a connection for health or metrics could not be accepted");
+                    // Most likely out of file descriptors: trying at once would only fail again.
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        drop(self.listener);
+        while connections.join_next().await.is_some() {}
+    }
+}
+
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error)
+            if address.ip().is_unspecified() && address.is_ipv6() && error.kind() != io::ErrorKind::AddrInUse =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, limits: Limits, shutdown: CancellationToken) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_time)
+        .max_buf_size(limits.header_size)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = pin!(connection);
+    let ended = select! {
+        ended = connection.as_mut() => Some(ended),
+        () = sleep(limits.connection_time) => None,
+        () = shutdown.cancelled() => None,
+    };
+    let ended = match ended {
+        Some(ended) => Ok(ended),
+        None => {
+            connection.as_mut().graceful_shutdown();
+            timeout(limits.last_answer_time, connection).await
+        }
+    };
+    if let Ok(Err(error)) = ended {
+        debug!(%error, "a connection for health or metrics broke");
+    }
+}
+
+fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(ready).with_state(readiness))
+        .route("/metrics", get(scrape).with_state(metrics))
+}
+
+async fn ready(State(readiness): State<Readiness>) -> Response {
+    if readiness.is_ready() {
+        "ok\n".into_response()
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: the caches are not filled yet\n",
+        )
+            .into_response()
+    }
+}
+
+async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
+    match metrics.encode() {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        task::JoinHandle,
+    };
+
+    use super::*;
+
+    struct Running {
+        address: SocketAddr,
+        readiness: Readiness,
+        shutdown: CancellationToken,
+        task: JoinHandle<()>,
+    }
+
+    async fn start(limits: Limits) -> Running {
+        let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
+        let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut server = Server::bind(loopback, Arc::new(Metrics::new(Vec::new)), readiness.clone())
+            .await
+            .unwrap();
+        server.limits = limits;
+        let address = server.address().unwrap();
+        Running {
+            address,
+            readiness,
+            shutdown: shutdown.clone(),
+            task: tokio::spawn(server.run(shutdown)),
+        }
+    }
+
+    impl Running {
+        /// Sends this and reads until the server closes.
+        async fn say(&self, words: &str) -> String {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            // The server may close before it has read everything.
+            let _ = stream.write_all(words.as_bytes()).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8(answer).unwrap()
+        }
+
+        async fn get(&self, path: &str) -> String {
+            self.say(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+                .await
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_healthy_at_once_and_ready_when_the_caches_are_synced() {
+        let server = start(LIMITS).await;
+        assert!(server.get("/healthz").await.starts_with("HTTP/1.1 200 "));
+        let early = server.get("/readyz").await;
+        assert!(
+            early.starts_with("HTTP/1.1 503 ") && early.contains("caches"),
+            "{early}"
+        );
+        server.readiness.caches_are_synced();
+        assert!(server.get("/readyz").await.starts_with("HTTP/1.1 200 "));
+    }
+
+    #[tokio::test]
+    async fn metrics_say_that_they_are_openmetrics() {
+        let server = start(LIMITS).await;
+        let answer = server.get("/metrics").await;
+        assert!(
+            answer.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"),
+            "{answer}"
+        );
+        assert!(answer.ends_with("# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let server = start(LIMITS).await;
+        assert!(server.get("/").await.starts_with("HTTP/1.1 404 "));
+        let post = "POST /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\nabc";
+        assert!(server.say(post).await.starts_with("HTTP/1.1 405 "));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_not_waited_for() {
+        let server = start(LIMITS).await;
+        let endless = "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n";
+        assert!(server.say(endless).await.starts_with("HTTP/1.1 405 "));
+    }
+
+    #[tokio::test]
+    async fn headers_that_are_too_large_are_refused() {
+        let server = start(LIMITS).await;
+        let large = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+        let answer = server.say(&large).await;
+        assert!(!answer.contains("200 OK"), "{answer}");
+        assert!(server.get("/healthz").await.contains("200 OK"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_its_headers_slowly_is_dropped() {
+        let server = start(Limits {
+            header_time: Duration::from_millis(50),
+            ..LIMITS
+        })
+        .await;
+        let answer = server.say("GET /healthz HTTP/1.1\r\nHost:").await;
+        assert!(!answer.contains("200 OK"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_kept_open_ends_with_its_time() {
+        let server = start(Limits {
+            connection_time: Duration::from_millis(50),
+            ..LIMITS
+        })
+        .await;
+        let answer = server.say("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(answer.contains("200 OK"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn clients_over_the_limit_wait_for_their_turn() {
+        let server = start(Limits {
+            connections: 1,
+            header_time: Duration::from_millis(50),
+            ..LIMITS
+        })
+        .await;
+        let _idle = TcpStream::connect(server.address).await.unwrap();
+        assert!(server.get("/healthz").await.contains("200 OK"));
+    }
+
+    #[tokio::test]
+    async fn shutdown_ends_the_server_although_a_client_keeps_its_connection() {
+        let server = start(LIMITS).await;
+        let mut idle = TcpStream::connect(server.address).await.unwrap();
+        idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        assert_ne!(idle.read(&mut [0; 512]).await.unwrap(), 0);
+        server.shutdown.cancel();
+        timeout(Duration::from_secs(2), server.task)
+            .await
+            .expect("ends")
+            .unwrap();
+        assert!(TcpStream::connect(server.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_the_flag() {
+        let server = start(LIMITS).await;
+        let metrics = Arc::new(Metrics::new(Vec::new));
+        let error = Server::bind(server.address, metrics, Readiness::default())
+            .await
+            .expect_err("is taken")
+            .to_string();
+        assert!(
+            error.contains(&server.address.to_string()) && error.contains("--listen"),
+            "{error}"
+        );
+    }
+}
