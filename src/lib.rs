@@ -3,6 +3,7 @@
 //! The rooms and their one-way dependencies are drawn in `docs/architecture.md`.
 
 pub mod api;
+pub mod controller;
 pub mod leader;
 pub mod lifecycle;
 pub mod oauth;

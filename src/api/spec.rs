@@ -319,6 +319,18 @@ impl OAuth2 {
     }
 }
 
+impl Security {
+    /// The name in YAML.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls => "TLS",
+            Self::StartTls => "StartTLS",
+            Self::None => "None",
+        }
+    }
+}
+
 impl ClientAuthentication {
     /// The name in YAML.
     #[must_use]

@@ -78,25 +78,22 @@ impl Job {
         if !self.permit.holds() {
             return Ended::NotNow;
         }
-        match self.context.token_client.redeem(&self.redemption).await {
+        match self.send().await {
             Outcome::Answered(answer) => {
-                self.context.metrics.token_request("answered");
                 let rotated = self.new_refresh_token(&answer).is_some();
                 if rotated { self.keep(answer, None).await } else { self.fresh(&answer) }
             }
-            Outcome::Refused(refusal) => {
-                self.context.metrics.token_request("refused");
-                Ended::Refused(refusal)
-            }
-            Outcome::NotSent(failure) => {
-                self.context.metrics.token_request("not_sent");
-                Ended::NotSent(failure)
-            }
-            Outcome::Unknown(failure) => {
-                self.context.metrics.token_request("unknown");
-                Ended::Unknown { failure, given_up: false }
-            }
+            Outcome::Refused(refusal) => Ended::Refused(refusal),
+            Outcome::NotSent(failure) => Ended::NotSent(failure),
+            Outcome::Unknown(failure) => Ended::Unknown { failure, given_up: false },
         }
+    }
+
+    async fn send(&self) -> Outcome {
+        let started = Instant::now();
+        let outcome = self.context.token_client.redeem(&self.redemption).await;
+        self.context.count_request(&outcome, started.elapsed());
+        outcome
     }
 
     async fn run_recorded(self) -> Ended {
@@ -120,31 +117,25 @@ impl Job {
             return Ended::NotNow;
         }
         debug!(asset = %self.key, generation = %self.redeem.from, attempt = %attempt.id, "redeeming");
-        let outcome = self.context.token_client.redeem(&self.redemption).await;
+        let outcome = self.send().await;
         fail_point!("after-answer", |_| std::process::abort());
         self.conclude(outcome, attempt, seen).await
     }
 
     async fn conclude(self, outcome: Outcome, attempt: Attempt, seen: Seen) -> Ended {
         match outcome {
-            Outcome::Answered(answer) => {
-                self.context.metrics.token_request("answered");
-                self.keep(answer, Some(seen)).await
-            }
+            Outcome::Answered(answer) => self.keep(answer, Some(seen)).await,
             Outcome::Refused(refusal) => {
-                self.context.metrics.token_request("refused");
                 let end = if refusal.class == Class::Reauthorize { End::Refused } else { End::Settled };
                 // Read again before a grant is called dead: somebody may have stored a newer one (invariant 2).
                 let known = (end == End::Settled).then_some(seen);
                 if self.end(&attempt, known, &end).await { Ended::Refused(refusal) } else { Ended::Raced }
             }
             Outcome::NotSent(failure) => {
-                self.context.metrics.token_request("not_sent");
                 self.end(&attempt, Some(seen), &End::Settled).await;
                 Ended::NotSent(failure)
             }
             Outcome::Unknown(failure) => {
-                self.context.metrics.token_request("unknown");
                 let given_up = matches!(&seen.what, What::Grant(grant) if crate::store::grant::gives_up(&grant.unanswered, &attempt.source));
                 self.end(&attempt, Some(seen), &End::Unknown(Timestamp::now())).await;
                 Ended::Unknown { failure, given_up }

@@ -268,13 +268,14 @@ impl Index {
         }
     }
 
-    /// After a fresh list of one kind: forgets what it did not contain, and says what that was.
-    pub fn keep_only(&self, kind: Kind, listed: &HashSet<Key>) -> Vec<Key> {
+    /// After a fresh list of one kind in one namespace (or all): forgets what it did not contain, and says what that was.
+    pub fn keep_only(&self, kind: Kind, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
         let mut inner = self.lock();
+        let here = |key: &Key| namespace.is_none_or(|namespace| *key.namespace == *namespace);
         let of_kind = inner.secrets.iter().filter(|(_, seen)| seen.what.kind() == kind);
         let gone: Vec<Key> = of_kind
             .map(|(key, _)| key.clone())
-            .filter(|key| !listed.contains(key))
+            .filter(|key| here(key) && !listed.contains(key))
             .collect();
         for key in &gone {
             inner.remove(key);

@@ -22,7 +22,7 @@ use super::index::{AnnotationChanges, Key, Kind, Seen};
 use crate::api::names;
 
 /// Asks for metadata instead of the whole object.
-const METADATA_ONLY: http::HeaderValue =
+pub const METADATA_ONLY: http::HeaderValue =
     http::HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
 
 /// Why a call about a Secret failed.

@@ -1,0 +1,225 @@
+//! Wires the rooms together: watches, passes, redemptions, statuses.
+//!
+//! ```text
+//! watch ──> observe ──> decide ──> act ──┐
+//!              ▲        pure      one    │   a pass loops until nothing is due, on the objects that its own writes returned;
+//!              └─────────────────────────┘   its own writes do not wake it again
+//! ```
+//!
+//! [`run`] is the whole life of a replica. It keeps its caches warm whether it leads or not, so that it can act at once when it does; only the leader's passes do
+//! anything. What must never be interrupted (`redeem`) runs on tasks of its own, which the end of leadership does not touch and shutdown waits for.
+
+mod context;
+mod explain;
+mod observe;
+mod pass;
+mod redeem;
+mod registry;
+mod status;
+mod watch;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use kube::{
+    Client, ResourceExt,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+        reflector,
+    },
+};
+use tokio::sync::{mpsc, watch as channel};
+use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info};
+
+pub use self::context::Settings;
+use self::{
+    context::{Context, Gates, Watched},
+    pass::Pass,
+    registry::Registry,
+    watch::Synced,
+};
+use crate::{
+    leader::{Fence, Leadership},
+    oauth::TokenClient,
+    provider::Catalogue,
+    store::{Index, Key, Kind, Secrets, spool::Spool},
+    telemetry::{
+        health::Readiness,
+        metrics::{AssetSample, Metrics, PassOutcome, Ready},
+    },
+};
+
+/// What a replica works with.
+pub struct Parts {
+    /// The API server.
+    pub client: Client,
+    /// Token endpoints.
+    pub token_client: TokenClient,
+    /// What is known about providers.
+    pub catalogue: Catalogue,
+    /// Where answers wait until they are stored.
+    pub spool: Spool,
+    /// Whether this replica may open attempts.
+    pub fence: Fence,
+    /// Whether this replica leads.
+    pub leadership: channel::Receiver<Leadership>,
+    /// Told when the caches are in sync.
+    pub readiness: Readiness,
+    /// Set on SIGTERM.
+    pub stopping: CancellationToken,
+}
+
+/// Runs a replica until it is told to stop, and everything that is open is finished.
+///
+/// `announce` receives the metrics, which need the caches of this run.
+pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Metrics>)) {
+    let (assets, writer) = reflector::store();
+    let (waker, woken) = mpsc::unbounded_channel();
+    let metrics = Arc::new(metrics(&assets));
+    announce(Arc::clone(&metrics));
+    let tracker = TaskTracker::new();
+    let namespaces = settings.namespaces.clone();
+    let context = Arc::new(Context {
+        secrets: Secrets::new(parts.client.clone(), settings.api_timeout),
+        recorder: context::recorder(parts.client.clone(), &settings.instance),
+        client: parts.client,
+        index: Index::default(),
+        registry: Registry::default(),
+        assets,
+        catalogue: parts.catalogue,
+        token_client: parts.token_client,
+        spool: parts.spool,
+        fence: parts.fence,
+        gates: Gates::new(settings.requests_per_host),
+        metrics,
+        tracker: tracker.clone(),
+        stopping: parts.stopping.clone(),
+        waker,
+        settings,
+    });
+
+    redeem::heal(&context).await;
+    let synced = Synced::new();
+    let wanted = watch_secrets(&context, &namespaces, &synced);
+    let synced_now = synced.clone();
+    let leadership = parts.leadership.clone();
+    let metrics_of_leadership = Arc::clone(&context.metrics);
+    let reconsider = stream::once(async move { synced_now.reached(wanted).await })
+        .chain(WatchStream::new(parts.leadership).map(move |now| metrics_of_leadership.leadership_is(now)));
+    let assets = context.assets.clone();
+    let readiness = parts.readiness;
+    let all_synced = synced.clone();
+    tracker.spawn(until(parts.stopping.clone(), async move {
+        all_synced.reached(wanted).await;
+        if assets.wait_until_ready().await.is_ok() {
+            readiness.caches_are_synced();
+        }
+    }));
+
+    let stopped = parts.stopping.clone();
+    let turn = Turn { synced, wanted, leadership };
+    Controller::for_stream(watch::assets(Arc::clone(&context), writer, &namespaces), context.assets.clone())
+        .with_config(Config::default().concurrency(0))
+        .reconcile_on(UnboundedReceiverStream::new(woken))
+        .reconcile_all_on(reconsider)
+        .graceful_shutdown_on(async move { stopped.cancelled().await })
+        .run(
+            move |asset, context| {
+                let turn = turn.clone();
+                async move { Ok::<_, Infallible>(reconcile(asset, context, &turn).await) }
+            },
+            |_, never: &Infallible, _| match *never {},
+            Arc::clone(&context),
+        )
+        .for_each(|passed| {
+            if let Err(error) = passed {
+                debug!(error = %redeem::Chain(&error), "the controller's queue");
+            }
+            std::future::ready(())
+        })
+        .await;
+
+    tracker.close();
+    tracker.wait().await;
+    info!("everything that was open is finished");
+}
+
+/// Whether it is this replica's turn to act.
+#[derive(Clone)]
+struct Turn {
+    synced: Synced,
+    wanted: usize,
+    leadership: channel::Receiver<Leadership>,
+}
+
+impl Turn {
+    /// The caches are in sync and this replica leads. When that becomes true, all assets are looked at again.
+    fn is_ours(&self) -> bool {
+        self.synced.is_at(self.wanted) && *self.leadership.borrow() == Leadership::Leading
+    }
+}
+
+async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> Action {
+    let key = Key::new(&asset.namespace().unwrap_or_default(), &asset.name_any());
+    if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
+        return Action::await_change();
+    }
+    match &asset.0 {
+        Ok(readable) => {
+            let pass = Pass::new(Arc::clone(&context), key, readable.clone());
+            // The pass is boxed: of thousands that wait for their turn only a pointer is held.
+            let action = Box::pin(pass.run()).await;
+            context.metrics.reconciled(PassOutcome::Rested);
+            action
+        }
+        Err(_) => {
+            status::write_unreadable(&context, &key, &asset).await;
+            Action::await_change()
+        }
+    }
+}
+
+/// Starts the watches on Secrets, and says how many there are.
+fn watch_secrets(context: &Arc<Context>, namespaces: &[String], synced: &Synced) -> usize {
+    let scopes: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+    let mut started = 0_usize;
+    for scope in scopes {
+        for kind in Kind::ALL {
+            let watch = watch::secrets(Arc::clone(context), scope.clone(), kind, synced.clone());
+            context.tracker.spawn(until(context.stopping.clone(), watch));
+            started = started.saturating_add(1);
+        }
+    }
+    started
+}
+
+async fn until(stopping: CancellationToken, task: impl Future<Output = ()>) {
+    let _ = stopping.run_until_cancelled(task).await;
+}
+
+/// Metrics whose series of assets are read from the cache at each scrape: they cost no memory and never outlive an asset.
+fn metrics(assets: &reflector::Store<Watched>) -> Metrics {
+    let assets = assets.clone();
+    Metrics::new(move || {
+        let readable = assets.state().into_iter().filter_map(|asset| asset.0.as_ref().ok().map(sample));
+        readable.collect()
+    })
+}
+
+fn sample(asset: &crate::api::EmailAsset) -> AssetSample {
+    let status = asset.status.as_ref();
+    let ready = status.and_then(|status| crate::lifecycle::condition(&status.conditions, crate::api::ConditionType::Ready));
+    AssetSample {
+        namespace: asset.namespace().unwrap_or_default(),
+        name: asset.name_any(),
+        ready: if ready.is_some_and(|ready| ready.status == "True") { Ready::Yes } else { Ready::No },
+        expiration: status.and_then(|status| status.token.as_ref()?.expiration_time.as_ref().map(|time| time.0)),
+    }
+}
+
+/// How long one call to the API server may take.
+pub const API_TIMEOUT: Duration = Duration::from_secs(20);

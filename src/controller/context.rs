@@ -1,0 +1,169 @@
+//! What all passes share: clients, caches, gates and the fence.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::{
+    Client,
+    core::DeserializeGuard,
+    runtime::{
+        events::{Recorder, Reporter},
+        reflector::{ObjectRef, Store},
+    },
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::registry::Registry;
+use crate::{
+    api::{AllowedKeys, EmailAsset, names},
+    leader::Fence,
+    oauth::{Class, Outcome, TokenClient},
+    provider::Catalogue,
+    store::{Index, Key, Secrets, StoreError, spool::Spool},
+    telemetry::metrics::{Metrics, RequestClass, RequestOutcome},
+};
+
+/// An asset as the watch delivers it: one that cannot be read never stops the watch.
+pub(super) type Watched = DeserializeGuard<EmailAsset>;
+
+/// How the controller works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which namespaces are watched; empty: all.
+    pub namespaces: Vec<String>,
+    /// The pod's name, for Events.
+    pub instance: String,
+    /// The longest that one call to the API server may take.
+    pub api_timeout: Duration,
+    /// The longest that one request to a token endpoint may take.
+    pub token_timeout: Duration,
+    /// How many requests one token endpoint gets at a time.
+    pub requests_per_host: usize,
+    /// Label and annotation keys that assets may put on token Secrets.
+    pub allowed_keys: AllowedKeys,
+}
+
+/// What all passes share.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+    pub(super) secrets: Secrets,
+    pub(super) index: Index,
+    pub(super) registry: Registry,
+    pub(super) assets: Store<Watched>,
+    pub(super) catalogue: Catalogue,
+    pub(super) token_client: TokenClient,
+    pub(super) spool: Spool,
+    pub(super) fence: Fence,
+    pub(super) gates: Gates,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) recorder: Recorder,
+    /// Tasks that shutdown waits for.
+    pub(super) tracker: TaskTracker,
+    /// Set on SIGTERM: nothing new is opened.
+    pub(super) stopping: CancellationToken,
+    pub(super) waker: mpsc::UnboundedSender<ObjectRef<Watched>>,
+}
+
+impl Context {
+    /// Has the asset looked at again.
+    pub(super) fn wake(&self, asset: &Key) {
+        // The receiver is gone only when the controller is shutting down.
+        let _ = self.waker.send(reference(asset));
+    }
+
+    /// Has all assets that name this Secret looked at again.
+    pub(super) fn wake_dependents(&self, secret: &Key) {
+        for asset in self.registry.dependents(secret) {
+            self.wake(&asset);
+        }
+    }
+
+    /// Asks the API server for a Secret, so that the index knows it as it is now.
+    pub(super) async fn look(&self, key: &Key) -> Result<(), StoreError> {
+        match self.secrets.read(key).await? {
+            Some(contents) => {
+                self.index.take_in(key.clone(), contents.seen);
+            }
+            None => {
+                if let Some(seen) = self.index.get(key) {
+                    self.index.forget(key, &seen.uid);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`Self::look`], where a failure only means that the watch will tell later.
+    pub(super) async fn refresh(&self, key: &Key) {
+        if let Err(error) = self.look(key).await {
+            tracing::debug!(secret = %key, %error, "could not look at a Secret; the watch will tell");
+        }
+    }
+
+    pub(super) fn count_request(&self, outcome: &Outcome, took: Duration) {
+        let (outcome, class) = match outcome {
+            Outcome::Answered(_) => (RequestOutcome::Answered, RequestClass::None),
+            Outcome::Refused(refusal) => (RequestOutcome::Refused, request_class(refusal.class)),
+            Outcome::NotSent(_) => (RequestOutcome::NotSent, RequestClass::Retry),
+            Outcome::Unknown(_) => (RequestOutcome::Unknown, RequestClass::Retry),
+        };
+        self.metrics.token_requested(outcome, class, took);
+    }
+}
+
+const fn request_class(class: Class) -> RequestClass {
+    match class {
+        Class::Retry => RequestClass::Retry,
+        Class::Throttled => RequestClass::Throttled,
+        Class::Reauthorize => RequestClass::Reauth,
+        Class::AdminConfig => RequestClass::AdminConfig,
+        Class::Bug => RequestClass::Bug,
+    }
+}
+
+/// An asset's reference, as the controller's queue wants it.
+pub(super) fn reference(asset: &Key) -> ObjectRef<Watched> {
+    ObjectRef::new(&asset.name).within(&asset.namespace)
+}
+
+/// A recorder of Events in the operator's name.
+pub(super) fn recorder(client: Client, instance: &str) -> Recorder {
+    let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(instance.to_owned()) };
+    Recorder::new(client, reporter)
+}
+
+/// How many passes may be busy with one token endpoint at a time: one that hangs delays no other (invariant 7).
+pub(super) struct Gates {
+    width: usize,
+    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+impl Gates {
+    pub(super) fn new(width: usize) -> Self {
+        Self { width: width.max(1), hosts: Mutex::default() }
+    }
+
+    /// A place at this endpoint, in the order of asking; none when the process is stopping.
+    pub(super) async fn enter(&self, host: &str, stopping: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        let gate = self.gate(host);
+        tokio::select! {
+            biased;
+            () = stopping.cancelled() => None,
+            place = gate.acquire_owned() => place.ok(),
+        }
+    }
+
+    fn gate(&self, host: &str) -> Arc<Semaphore> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Hosts that nobody is busy with are dropped, so that the map does not grow with every host that was ever named.
+        if hosts.len() > 256 {
+            hosts.retain(|_, gate| Arc::strong_count(gate) > 1);
+        }
+        Arc::clone(hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.width))))
+    }
+}

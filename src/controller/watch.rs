@@ -1,0 +1,201 @@
+//! Watches: Secrets into the index, assets into the queue. Only what could change a pass's result wakes an asset.
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, store::Writer},
+        watcher,
+    },
+};
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use super::{
+    context::{Context, Watched},
+    observe::key_of,
+};
+use crate::store::{Change, Index, Key, Kind, Seen};
+
+/// Pages of this size bound the memory of a list of many objects.
+const PAGE: u32 = 500;
+
+/// How many of the Secret watches have delivered their first list.
+#[derive(Clone)]
+pub(super) struct Synced(watch::Sender<usize>);
+
+impl Synced {
+    pub(super) fn new() -> Self {
+        Self(watch::Sender::new(0))
+    }
+
+    fn one_more(&self) {
+        self.0.send_modify(|count| *count = count.saturating_add(1));
+    }
+
+    pub(super) fn is_at(&self, wanted: usize) -> bool {
+        *self.0.borrow() >= wanted
+    }
+
+    /// Returns when this many watches are in sync.
+    pub(super) async fn reached(&self, wanted: usize) {
+        let mut receiver = self.0.subscribe();
+        // The sender lives in `self`.
+        let _ = receiver.wait_for(|count| *count >= wanted).await;
+    }
+}
+
+/// Keeps the index of one kind of Secrets in one namespace (or all) until it is dropped.
+pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, kind: Kind, synced: Synced) {
+    let api: Api<PartialObjectMeta<Secret>> = scoped(context.client.clone(), namespace.as_deref());
+    let config = watcher::Config::default().fields(&kind.field_selector()).page_size(PAGE);
+    let mut events = watcher::watcher(api, config).default_backoff().boxed();
+    let mut listed: HashSet<Key> = HashSet::new();
+    let mut first = true;
+    let mut troubled = false;
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                troubled = false;
+                if let Some(()) = take_in(&context, &namespace, kind, event, &mut listed)
+                    && first
+                {
+                    first = false;
+                    synced.one_more();
+                }
+            }
+            Err(error) => {
+                // The watcher tries again by itself; one line for each outage is enough.
+                if troubled {
+                    debug!(%error, ?kind, "the watch on Secrets still fails");
+                } else {
+                    warn!(%error, ?kind, "the watch on Secrets was interrupted; trying again");
+                    troubled = true;
+                }
+            }
+        }
+    }
+}
+
+/// Takes one event into the index; `Some` after a whole list.
+fn take_in(
+    context: &Context,
+    namespace: &Option<String>,
+    kind: Kind,
+    event: watcher::Event<PartialObjectMeta<Secret>>,
+    listed: &mut HashSet<Key>,
+) -> Option<()> {
+    let index: &Index = &context.index;
+    let (key, change) = match event {
+        watcher::Event::Init => {
+            listed.clear();
+            return None;
+        }
+        watcher::Event::InitApply(object) => {
+            let key = secret_key(&object);
+            listed.insert(key.clone());
+            (key.clone(), index.take_in(key, Seen::new(kind, object.metadata)))
+        }
+        watcher::Event::Apply(object) => {
+            let key = secret_key(&object);
+            (key.clone(), index.take_in(key, Seen::new(kind, object.metadata)))
+        }
+        watcher::Event::Delete(object) => {
+            let key = secret_key(&object);
+            let uid = object.metadata.uid.unwrap_or_default();
+            let owner = index.get(&key).and_then(|seen| seen.owner.clone());
+            let change = index.forget(&key, &uid);
+            wake_owner(context, &key, owner);
+            (key, change)
+        }
+        watcher::Event::InitDone => {
+            for key in index.keep_only(kind, namespace.as_deref(), listed) {
+                context.wake_dependents(&key);
+            }
+            listed.clear();
+            listed.shrink_to_fit();
+            return Some(());
+        }
+    };
+    if change == Change::Changed {
+        context.wake_dependents(&key);
+    }
+    None
+}
+
+/// A token Secret of an earlier name is no asset's dependency any more, but its owner wants to know.
+fn wake_owner(context: &Context, secret: &Key, owner: Option<(String, String)>) {
+    if let Some((_, name)) = owner {
+        context.wake(&Key::new(&secret.namespace, &name));
+    }
+}
+
+fn secret_key(object: &PartialObjectMeta<Secret>) -> Key {
+    Key::new(object.metadata.namespace.as_deref().unwrap_or_default(), object.metadata.name.as_deref().unwrap_or_default())
+}
+
+/// The assets whose passes could come to another result, as they come. Keeps the store that `writer` writes.
+pub(super) fn assets(
+    context: Arc<Context>,
+    writer: Writer<Watched>,
+    namespaces: &[String],
+) -> impl Stream<Item = Result<Watched, watcher::Error>> + use<> {
+    let scopes: Vec<Option<&str>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+    let watches = scopes.into_iter().map(|namespace| {
+        let api: Api<Watched> = scoped(context.client.clone(), namespace);
+        watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().boxed()
+    });
+    let events = stream::select_all(watches).map_ok(prune);
+    reflector::reflector(writer, events).try_filter_map(move |event| future::ok(woken(&context, event)))
+}
+
+/// What nobody reads is not kept: a third of a cached object (kube5.md's figures hold for ours).
+fn prune(event: watcher::Event<Watched>) -> watcher::Event<Watched> {
+    let slim = |mut asset: Watched| {
+        if let Ok(asset) = &mut asset.0 {
+            asset.metadata.managed_fields = None;
+            if let Some(annotations) = &mut asset.metadata.annotations {
+                annotations.retain(|key, _| key.starts_with(crate::api::names::PREFIX));
+            }
+            asset.metadata.labels = None;
+        }
+        asset
+    };
+    match event {
+        watcher::Event::Apply(asset) => watcher::Event::Apply(slim(asset)),
+        watcher::Event::InitApply(asset) => watcher::Event::InitApply(slim(asset)),
+        other => other,
+    }
+}
+
+fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
+    match event {
+        watcher::Event::Apply(asset) | watcher::Event::InitApply(asset) => match &asset.0 {
+            Ok(readable) => (context.registry.take_in(&key_of(readable), readable) == Change::Changed).then_some(asset),
+            Err(_) => Some(asset),
+        },
+        watcher::Event::Delete(asset) => {
+            let key = Key::new(&asset.namespace().unwrap_or_default(), &asset.name_any());
+            context.registry.forget(&key);
+            None
+        }
+        watcher::Event::Init | watcher::Event::InitDone => None,
+    }
+}
+
+fn scoped<K>(client: Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    }
+}
