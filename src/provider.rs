@@ -17,3 +17,6 @@ pub use catalogue::{
 };
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
 pub use resolve::{Endpoints, ResolveError, Server, resolve};
+
+#[cfg(test)]
+mod tests;
