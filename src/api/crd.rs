@@ -36,8 +36,10 @@ pub fn crd() -> CustomResourceDefinition {
 /// [`crd()`] as YAML, the same for the same source.
 #[must_use]
 pub fn crd_yaml() -> String {
+    // Folded lines would hide spaces in rules.
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     // A definition is made of maps with text keys, which YAML can always show.
-    let body = serde_saphyr::to_string(&crd()).unwrap_or_default();
+    let body = serde_saphyr::to_string_with_options(&crd(), options).unwrap_or_default();
     format!("{HEADER}{body}")
 }
 
