@@ -131,6 +131,25 @@ fn an_annotation_names_whole_hosts() {
 }
 
 #[test]
+fn what_is_no_host_is_no_entry() {
+    for entry in [
+        "",
+        "*",
+        "*.example.com",
+        "id.example.com.",
+        "id.example.com:0",
+        "id.example.com:65536",
+        "[::1",
+        "bücher.example",
+        "a b",
+        "a@b",
+        "a/b",
+    ] {
+        assert_eq!(Authority::parse(entry), None, "{entry:?}");
+    }
+}
+
+#[test]
 fn the_message_has_the_exact_command() {
     let endpoints = elsewhere("https://id.example.com/token");
     let message = check_hosts(&endpoints, &[SEED]).unwrap_err().to_string();
