@@ -94,7 +94,7 @@ pub(super) const PARAMETERS: &str = "self.all(name, self[name].matches('^[A-Za-z
 pub(super) const PARAMETERS_MESSAGE: &str = "each value must be a plain word such as contoso.onmicrosoft.com: letters, digits, dots, hyphens and underscores, because it becomes part of a URL";
 
 pub(super) const RENEW_BEFORE: &str =
-    "self.matches('^([0-9]{1,6}([.][0-9]{1,6})?(h|m|s|ms|us|µs|ns))+$') && duration(self) >= duration('1s')";
+    "self.matches('^([0-9]{1,6}([.][0-9]{1,6})?(h|m|s|ms|us|µs|μs|ns))+$') && duration(self) >= duration('1s')";
 pub(super) const RENEW_BEFORE_MESSAGE: &str = "must be a duration of at least 1s, such as 90s, 20m or 1h30m (numbers of up to six digits with units h, m, s, ms, us, ns)";
 
 pub(super) const OWN_KEYS: &str = "self.all(key, !key.startsWith('emailasset.dev/') && size(key) <= 317)";

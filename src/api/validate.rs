@@ -490,3 +490,6 @@ fn has_alphanumeric_ends(text: &str) -> bool {
         .iter()
         .all(|end| end.is_some_and(|letter| letter.is_ascii_alphanumeric()))
 }
+
+#[cfg(test)]
+mod tests;
