@@ -12,9 +12,15 @@ mod crd;
 pub mod duration;
 pub mod names;
 mod rules;
-#[allow(unreachable_pub, reason = "KubeSchema derives a hidden copy of each public struct inside a function")]
+#[allow(
+    unreachable_pub,
+    reason = "KubeSchema derives a hidden copy of each public struct inside a function"
+)]
 mod spec;
-#[allow(unreachable_pub, reason = "KubeSchema derives a hidden copy of each public struct inside a function")]
+#[allow(
+    unreachable_pub,
+    reason = "KubeSchema derives a hidden copy of each public struct inside a function"
+)]
 mod status;
 pub mod validate;
 
@@ -28,3 +34,6 @@ pub use status::{
     EmailAssetStatus, EndpointsStatus, FailureStatus, GrantStatus, HandledRequests, ServerStatus, TokenStatus,
 };
 pub use validate::{AllowedKeys, Violation, validate};
+
+#[cfg(test)]
+mod tests;

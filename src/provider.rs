@@ -11,9 +11,14 @@
 mod catalogue;
 mod hosts;
 mod resolve;
+mod servers;
 
 pub use catalogue::{
     AccessTokenLifetime, Catalogue, CatalogueError, Entry, EntryServer, Offer, Parameter, Refresh, SendScope,
 };
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
-pub use resolve::{Endpoints, ResolveError, Server, resolve};
+pub use resolve::{Endpoints, ResolveError, resolve};
+pub use servers::Server;
+
+#[cfg(test)]
+mod tests;

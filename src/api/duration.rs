@@ -84,7 +84,7 @@ pub fn format(duration: SignedDuration) -> String {
         return format!("{sign}{seconds}.{}s", fraction.trim_end_matches('0'));
     }
     match (hours, minutes, left) {
-        (0, 0 | 1, _) if seconds % 60 != 0 || seconds == 0 => format!("{sign}{seconds}s"),
+        (0, 0 | 1, _) if left != 0 || seconds == 0 => format!("{sign}{seconds}s"),
         (0, minutes, 0) => format!("{sign}{minutes}m"),
         (hours, 0, 0) => format!("{sign}{hours}h"),
         (0, minutes, left) => format!("{sign}{minutes}m{left}s"),

@@ -46,7 +46,8 @@ pub(super) const PROVIDER: &str = "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$
 pub(super) const PROVIDER_MESSAGE: &str =
     "must be the lower-case name of an entry in the operator's catalogue, such as google or microsoft";
 
-pub(super) const HOST: &str = "self.matches('^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$')";
+pub(super) const HOST: &str =
+    "self.matches('^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$')";
 pub(super) const HOST_MESSAGE: &str = "must be a host name such as smtp.example.com: no scheme, port, path, space or final dot; names in other scripts in their xn-- form";
 
 pub(super) const OBJECT_NAME: &str =
@@ -92,17 +93,16 @@ pub(super) const SCOPES_MESSAGE: &str = "each entry must be one scope, such as h
 pub(super) const PARAMETERS: &str = "self.all(name, self[name].matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$'))";
 pub(super) const PARAMETERS_MESSAGE: &str = "each value must be a plain word such as contoso.onmicrosoft.com: letters, digits, dots, hyphens and underscores, because it becomes part of a URL";
 
-pub(super) const RENEW_BEFORE: &str = "self.matches('^([0-9]{1,6}([.][0-9]{1,6})?(h|m|s|ms|us|µs|ns))+$') && duration(self) >= duration('1s')";
-pub(super) const RENEW_BEFORE_MESSAGE: &str =
-    "must be a duration of at least 1s, such as 90s, 20m or 1h30m (numbers of up to six digits with units h, m, s, ms, us, ns)";
+pub(super) const RENEW_BEFORE: &str =
+    "self.matches('^([0-9]{1,6}([.][0-9]{1,6})?(h|m|s|ms|us|µs|μs|ns))+$') && duration(self) >= duration('1s')";
+pub(super) const RENEW_BEFORE_MESSAGE: &str = "must be a duration of at least 1s, such as 90s, 20m or 1h30m (numbers of up to six digits with units h, m, s, ms, us, ns)";
 
 pub(super) const OWN_KEYS: &str = "self.all(key, !key.startsWith('emailasset.dev/') && size(key) <= 317)";
 pub(super) const OWN_KEYS_MESSAGE: &str =
     "may not have keys that begin with emailasset.dev/: they are the operator's own";
 pub(super) const LABEL_VALUES: &str =
     "self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))";
-pub(super) const LABEL_VALUES_MESSAGE: &str =
-    "each value must be a label value: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends";
+pub(super) const LABEL_VALUES_MESSAGE: &str = "each value must be a label value: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends";
 
 pub(super) const CLIENT_NAMED: &str = "has(self.clientCredentialsRef) || has(self.clientID)";
 pub(super) const CLIENT_NAMED_MESSAGE: &str = "needs an OAuth client: set clientCredentialsRef to a Secret with the keys client_id and client_secret, or clientID for a public client";
@@ -117,8 +117,7 @@ pub(super) const SERVER_KNOWN_MESSAGE: &str = "needs a provider or a token endpo
 pub(super) const SMTP_HOST: &str = "has(self.provider) || !has(self.smtp) || has(self.smtp.host)";
 pub(super) const IMAP_HOST: &str = "has(self.provider) || !has(self.imap) || has(self.imap.host)";
 pub(super) const POP3_HOST: &str = "has(self.provider) || !has(self.pop3) || has(self.pop3.host)";
-pub(super) const MAIL_HOST_MESSAGE: &str =
-    "needs a host, because no provider is named that would know the server";
+pub(super) const MAIL_HOST_MESSAGE: &str = "needs a host, because no provider is named that would know the server";
 
 pub(super) const ASSET_NAME: &str = "size(self.metadata.name) <= 200";
 pub(super) const ASSET_NAME_MESSAGE: &str =

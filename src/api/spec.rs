@@ -10,8 +10,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{names, rules};
 use super::status::EmailAssetStatus;
+use super::{names, rules};
 
 /// A mailbox whose OAuth 2.0 access token is kept fresh in a Secret.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

@@ -66,7 +66,11 @@ pub fn validate(asset: &EmailAsset, allowed: &AllowedKeys) -> Result<(), Vec<Vio
     check.asset(asset);
     check.spec(&asset.spec);
     check.oauth2(&asset.spec.oauth2);
-    for (field, server) in [("smtp", &asset.spec.smtp), ("imap", &asset.spec.imap), ("pop3", &asset.spec.pop3)] {
+    for (field, server) in [
+        ("smtp", &asset.spec.smtp),
+        ("imap", &asset.spec.imap),
+        ("pop3", &asset.spec.pop3),
+    ] {
         if let Some(server) = server {
             check.server(&format!("spec.{field}"), server, asset.spec.provider.is_some());
         }
@@ -84,14 +88,22 @@ impl Check {
     /// Notes a violation of a value that may be shown.
     fn must(&mut self, holds: bool, field: &str, given: &str, expected: &str) {
         if !holds {
-            self.0.push(Violation { field: field.into(), given: Some(quote(given)), expected: expected.into() });
+            self.0.push(Violation {
+                field: field.into(),
+                given: Some(quote(given)),
+                expected: expected.into(),
+            });
         }
     }
 
     /// Notes a violation without showing a value.
     fn require(&mut self, holds: bool, field: &str, expected: &str) {
         if !holds {
-            self.0.push(Violation { field: field.into(), given: None, expected: expected.into() });
+            self.0.push(Violation {
+                field: field.into(),
+                given: None,
+                expected: expected.into(),
+            });
         }
     }
 
@@ -111,29 +123,67 @@ impl Check {
 
     fn asset(&mut self, asset: &EmailAsset) {
         let name = asset.metadata.name.as_deref().unwrap_or_default();
-        self.require(name.len() <= names::MAX_ASSET_NAME, "metadata.name", rules::ASSET_NAME_MESSAGE);
+        self.require(
+            name.len() <= names::MAX_ASSET_NAME,
+            "metadata.name",
+            rules::ASSET_NAME_MESSAGE,
+        );
         let ours = [asset.grant_secret_name(), asset.token_secret_name()];
         let seed = &asset.spec.oauth2.refresh_token_secret_ref.name;
-        self.must(!ours.contains(seed), "spec.oauth2.refreshTokenSecretRef.name", seed, rules::NOT_OURS_MESSAGE);
+        self.must(
+            !ours.contains(seed),
+            "spec.oauth2.refreshTokenSecretRef.name",
+            seed,
+            rules::NOT_OURS_MESSAGE,
+        );
         if let Some(client) = &asset.spec.oauth2.client_credentials_ref {
             let field = "spec.oauth2.clientCredentialsRef.name";
-            self.must(!ours.contains(&client.name), field, &client.name, rules::NOT_OURS_MESSAGE);
+            self.must(
+                !ours.contains(&client.name),
+                field,
+                &client.name,
+                rules::NOT_OURS_MESSAGE,
+            );
         }
     }
 
     fn spec(&mut self, spec: &EmailAssetSpec) {
-        self.text("spec.email", &spec.email, rules::MAX_EMAIL, is_email, rules::EMAIL_MESSAGE);
+        self.text(
+            "spec.email",
+            &spec.email,
+            rules::MAX_EMAIL,
+            is_email,
+            rules::EMAIL_MESSAGE,
+        );
         if let Some(provider) = &spec.provider {
-            self.text("spec.provider", provider, rules::MAX_PROVIDER, is_provider, rules::PROVIDER_MESSAGE);
+            self.text(
+                "spec.provider",
+                provider,
+                rules::MAX_PROVIDER,
+                is_provider,
+                rules::PROVIDER_MESSAGE,
+            );
         }
         let known = spec.provider.is_some() || spec.oauth2.token_url.is_some();
         self.require(known, "spec", rules::SERVER_KNOWN_MESSAGE);
         if let Some(username) = &spec.username {
-            self.text("spec.username", username, rules::MAX_USERNAME, is_username, rules::USERNAME_MESSAGE);
+            self.text(
+                "spec.username",
+                username,
+                rules::MAX_USERNAME,
+                is_username,
+                rules::USERNAME_MESSAGE,
+            );
         }
         if let Some(renew_before) = &spec.renew_before {
             let field = "spec.renewBefore";
-            self.text(field, renew_before, rules::MAX_DURATION, is_renew_before, rules::RENEW_BEFORE_MESSAGE);
+            self.text(
+                field,
+                renew_before,
+                rules::MAX_DURATION,
+                is_renew_before,
+                rules::RENEW_BEFORE_MESSAGE,
+            );
         }
     }
 
@@ -147,7 +197,13 @@ impl Check {
             self.key_ref(&field("caBundleRef"), bundle);
         }
         if let Some(id) = &oauth2.client_id {
-            self.text(&field("clientID"), id, rules::MAX_CLIENT_ID, is_client_id, rules::CLIENT_ID_MESSAGE);
+            self.text(
+                &field("clientID"),
+                id,
+                rules::MAX_CLIENT_ID,
+                is_client_id,
+                rules::CLIENT_ID_MESSAGE,
+            );
         }
         self.client(oauth2);
         self.parameters(&oauth2.parameters);
@@ -157,7 +213,11 @@ impl Check {
             }
         }
         let bounded = oauth2.scopes.len() <= rules::MAX_SCOPES;
-        self.require(bounded, &field("scopes"), &format!("must have at most {} entries", rules::MAX_SCOPES));
+        self.require(
+            bounded,
+            &field("scopes"),
+            &format!("must have at most {} entries", rules::MAX_SCOPES),
+        );
         if let Some(scope) = oauth2.scopes.iter().find(|scope| !is_scope(scope)) {
             self.must(false, &field("scopes"), scope, rules::SCOPES_MESSAGE);
         }
@@ -165,17 +225,31 @@ impl Check {
 
     fn client(&mut self, oauth2: &OAuth2) {
         let has_secret = oauth2.client_credentials_ref.is_some();
-        self.require(has_secret || oauth2.client_id.is_some(), "spec.oauth2", rules::CLIENT_NAMED_MESSAGE);
-        let public = oauth2.client_authentication.is_none_or(|method| method == ClientAuthentication::None);
+        self.require(
+            has_secret || oauth2.client_id.is_some(),
+            "spec.oauth2",
+            rules::CLIENT_NAMED_MESSAGE,
+        );
+        let public = oauth2
+            .client_authentication
+            .is_none_or(|method| method == ClientAuthentication::None);
         self.require(public || has_secret, "spec.oauth2", rules::CLIENT_HAS_SECRET_MESSAGE);
         let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some();
-        self.require(oauth2.rotation.is_none() || elsewhere, "spec.oauth2", rules::ROTATION_IS_KNOWN_MESSAGE);
+        self.require(
+            oauth2.rotation.is_none() || elsewhere,
+            "spec.oauth2",
+            rules::ROTATION_IS_KNOWN_MESSAGE,
+        );
     }
 
     fn parameters(&mut self, parameters: &BTreeMap<String, String>) {
         let field = "spec.oauth2.parameters";
         let bounded = parameters.len() <= rules::MAX_PARAMETERS;
-        self.require(bounded, field, &format!("must have at most {} entries", rules::MAX_PARAMETERS));
+        self.require(
+            bounded,
+            field,
+            &format!("must have at most {} entries", rules::MAX_PARAMETERS),
+        );
         if let Some(value) = parameters.values().find(|value| !is_parameter(value)) {
             self.must(false, field, value, rules::PARAMETERS_MESSAGE);
         }
@@ -195,21 +269,44 @@ impl Check {
 
     fn key_ref(&mut self, field: &str, reference: &KeyRef) {
         self.object_name(&format!("{field}.name"), &reference.name);
-        self.text(&format!("{field}.key"), &reference.key, rules::MAX_NAME, is_object_key, rules::OBJECT_KEY_MESSAGE);
+        self.text(
+            &format!("{field}.key"),
+            &reference.key,
+            rules::MAX_NAME,
+            is_object_key,
+            rules::OBJECT_KEY_MESSAGE,
+        );
     }
 
     fn server(&mut self, field: &str, server: &MailServer, provider_is_named: bool) {
         match &server.host {
-            Some(host) => self.text(&format!("{field}.host"), host, rules::MAX_NAME, is_host, rules::HOST_MESSAGE),
+            Some(host) => self.text(
+                &format!("{field}.host"),
+                host,
+                rules::MAX_NAME,
+                is_host,
+                rules::HOST_MESSAGE,
+            ),
             None => self.require(provider_is_named, field, rules::MAIL_HOST_MESSAGE),
         }
         if let Some(port) = server.port {
             let field = format!("{field}.port");
-            self.must((1..=65535).contains(&port), &field, &port.to_string(), "must be a port from 1 to 65535");
+            self.must(
+                (1..=65535).contains(&port),
+                &field,
+                &port.to_string(),
+                "must be a port from 1 to 65535",
+            );
         }
         if let Some(username) = &server.username {
             let field = format!("{field}.username");
-            self.text(&field, username, rules::MAX_USERNAME, is_username, rules::USERNAME_MESSAGE);
+            self.text(
+                &field,
+                username,
+                rules::MAX_USERNAME,
+                is_username,
+                rules::USERNAME_MESSAGE,
+            );
         }
     }
 
@@ -224,18 +321,30 @@ impl Check {
             self.must(false, "spec.secret.labels", value, rules::LABEL_VALUES_MESSAGE);
         }
         self.keys("spec.secret.annotations", &secret.annotations, allowed);
-        let bounded = secret.annotations.values().all(|value| value.len() <= rules::MAX_ANNOTATION);
+        let bounded = secret
+            .annotations
+            .values()
+            .all(|value| value.len() <= rules::MAX_ANNOTATION);
         let expected = format!("each value must have at most {} characters", rules::MAX_ANNOTATION);
         self.require(bounded, "spec.secret.annotations", &expected);
     }
 
     fn keys(&mut self, field: &str, map: &BTreeMap<String, String>, allowed: &AllowedKeys) {
-        self.require(map.len() <= rules::MAX_KEYS, field, &format!("must have at most {} entries", rules::MAX_KEYS));
+        self.require(
+            map.len() <= rules::MAX_KEYS,
+            field,
+            &format!("must have at most {} entries", rules::MAX_KEYS),
+        );
         for key in map.keys() {
             if key.starts_with(names::PREFIX) {
                 self.must(false, field, key, rules::OWN_KEYS_MESSAGE);
             } else if !is_qualified_name(key) {
-                self.must(false, field, key, "each key must be a name of Kubernetes, such as app.kubernetes.io/part-of");
+                self.must(
+                    false,
+                    field,
+                    key,
+                    "each key must be a name of Kubernetes, such as app.kubernetes.io/part-of",
+                );
             } else if !allowed.allow(key) {
                 let expected = format!(
                     "the operator's settings allow only these keys: {}; ask the operator's admin for more",
@@ -257,21 +366,29 @@ fn quote(given: &str) -> String {
 }
 
 fn is_email(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
     let begins_well = local.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_');
-    let plain = local.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".!#%&*+/=?^_{|}~-".contains(&byte));
+    let plain = local
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b".!#%&*+/=?^_{|}~-".contains(&byte));
     let top = domain.rsplit('.').next().unwrap_or_default();
     let full = domain.contains('.') && top.starts_with(|first: char| first.is_ascii_alphabetic());
     begins_well && plain && local.len() <= 64 && full && is_host(domain)
 }
 
 fn is_username(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'`$\\[]".contains(&byte));
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\"'`$\\[]".contains(&byte));
     plain && !text.starts_with('-')
 }
 
 fn is_provider(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     plain && !text.starts_with('-') && !text.ends_with('-')
 }
 
@@ -284,13 +401,16 @@ fn is_host(text: &str) -> bool {
 
 fn is_object_name(text: &str) -> bool {
     text.split('.').all(|label| {
-        let plain = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let plain = label
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         plain && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
     })
 }
 
 fn is_object_key(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 fn is_client_id(text: &str) -> bool {
@@ -298,54 +418,78 @@ fn is_client_id(text: &str) -> bool {
 }
 
 fn is_url(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix("https://") else { return false };
+    let Some(rest) = text.strip_prefix("https://") else {
+        return false;
+    };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
     let is_port = (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
-    let is_path = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~!$&()*+,;=:@%/?-".contains(&byte));
+    let is_path = path
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._~!$&()*+,;=:@%/?-".contains(&byte));
     is_host(host) && is_port && is_path
 }
 
 fn has_credentials_in_query(text: &str) -> bool {
     let parameters = text.split(['?', '&']).skip(1);
     let mut names = parameters.filter_map(|parameter| Some(parameter.split_once('=')?.0));
-    names.any(|name| rules::CREDENTIAL_PARAMETERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)))
+    names.any(|name| {
+        rules::CREDENTIAL_PARAMETERS
+            .iter()
+            .any(|secret| name.eq_ignore_ascii_case(secret))
+    })
 }
 
 /// RFC 6749 §3.3, without square brackets, which no provider uses.
 fn is_scope(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\[]".contains(&byte));
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !b"\"\\[]".contains(&byte));
     plain && !text.is_empty() && text.len() <= rules::MAX_SCOPE
 }
 
 fn is_parameter(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     plain && text.len() <= rules::MAX_PARAMETER && has_alphanumeric_ends(text)
 }
 
 /// A number has at most six digits before and six after the point, as in the API server's rule: so nothing exceeds what CEL can hold.
 fn is_renew_before(text: &str) -> bool {
-    let runs = text.split(|letter: char| !letter.is_ascii_digit());
+    let mut runs = text.split(|letter: char| !letter.is_ascii_digit());
     let unsigned = text.starts_with(|first: char| first.is_ascii_digit());
     let long_enough = duration::parse(text).is_ok_and(|parsed| parsed >= SignedDuration::from_secs(1));
-    unsigned && runs.into_iter().all(|run| run.len() <= 6) && long_enough
+    let mut fractions = text.split('.').skip(1);
+    let whole_fractions = fractions.all(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    let bounded = runs.all(|run| run.len() <= 6);
+    unsigned && whole_fractions && bounded && long_enough
 }
 
 /// kubernetes.io: labels and selectors, syntax and character set.
 fn is_label_value(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     text.is_empty() || plain && text.len() <= rules::MAX_LABEL && has_alphanumeric_ends(text)
 }
 
 /// kubernetes.io: labels and selectors, syntax and character set.
 fn is_qualified_name(text: &str) -> bool {
-    let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
+    let (prefix, name) = text
+        .split_once('/')
+        .map_or((None, text), |(prefix, name)| (Some(prefix), name));
     let prefix_is_fine = prefix.is_none_or(|prefix| prefix.len() <= rules::MAX_NAME && is_object_name(prefix));
     prefix_is_fine && !name.is_empty() && is_label_value(name)
 }
 
 fn has_alphanumeric_ends(text: &str) -> bool {
     let first_and_last = [text.chars().next(), text.chars().next_back()];
-    first_and_last.iter().all(|end| end.is_some_and(|letter| letter.is_ascii_alphanumeric()))
+    first_and_last
+        .iter()
+        .all(|end| end.is_some_and(|letter| letter.is_ascii_alphanumeric()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,7 +149,10 @@ impl Catalogue {
     pub fn parse(yaml: &str) -> Result<Self, CatalogueError> {
         let catalogue: Self = serde_saphyr::from_str(yaml).map_err(|error| CatalogueError::Shape(error.to_string()))?;
         for (key, entry) in &catalogue.0 {
-            entry.check().map_err(|problem| CatalogueError::Entry { key: key.clone(), problem })?;
+            entry.check().map_err(|problem| CatalogueError::Entry {
+                key: key.clone(),
+                problem,
+            })?;
         }
         Ok(catalogue)
     }
@@ -183,7 +186,11 @@ impl Entry {
         for template in [Some(&self.token_url), self.refresh_url.as_ref()].into_iter().flatten() {
             self.check_template(template)?;
         }
-        if let Some(host) = self.more_token_hosts.iter().find(|host| Authority::parse(host).is_none()) {
+        if let Some(host) = self
+            .more_token_hosts
+            .iter()
+            .find(|host| Authority::parse(host).is_none())
+        {
             return Err(format!("moreTokenHosts has {host:?}, which is no host name"));
         }
         if self.client_authentication.is_empty() {
@@ -194,12 +201,18 @@ impl Entry {
 
     fn check_template(&self, template: &str) -> Result<(), String> {
         let url = example_url(template).ok_or_else(|| format!("{template:?} is no URL"))?;
-        let host = template.strip_prefix("https://").and_then(|rest| rest.split('/').next());
+        let host = template
+            .strip_prefix("https://")
+            .and_then(|rest| rest.split('/').next());
         if host != url.host_str() {
-            return Err(format!("{template:?} must be https, with a host that is written out in lower case, and no port"));
+            return Err(format!(
+                "{template:?} must be https, with a host that is written out in lower case, and no port"
+            ));
         }
         match placeholders(template).find(|name| !self.parameters.contains_key(*name)) {
-            Some(name) => Err(format!("{template:?} uses {{{name}}}, which is not among the parameters")),
+            Some(name) => Err(format!(
+                "{template:?} uses {{{name}}}, which is not among the parameters"
+            )),
             None => Ok(()),
         }
     }
@@ -207,12 +220,17 @@ impl Entry {
 
 /// The names in braces.
 pub(super) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
-    template.split('{').skip(1).filter_map(|part| Some(part.split_once('}')?.0))
+    template
+        .split('{')
+        .skip(1)
+        .filter_map(|part| Some(part.split_once('}')?.0))
 }
 
 /// The template's URL with a harmless word for each parameter.
 fn example_url(template: &str) -> Option<Url> {
-    let filled = placeholders(template).fold(template.to_owned(), |url, name| url.replace(&format!("{{{name}}}"), "x"));
+    let filled = placeholders(template).fold(template.to_owned(), |url, name| {
+        url.replace(&format!("{{{name}}}"), "x")
+    });
     Url::parse(&filled).ok()
 }
 
@@ -225,5 +243,6 @@ impl<'de> Deserialize<'de> for AccessTokenLifetime {
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| duration::parse(&text).map_err(de::Error::custom)).transpose()
+    text.map(|text| duration::parse(&text).map_err(de::Error::custom))
+        .transpose()
 }

@@ -36,7 +36,9 @@ impl Authority {
             Some((host, port)) if !port.ends_with(']') => (host, Some(parse_port(port)?)),
             _ => (text.as_str(), None),
         };
-        let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
+        let plain = host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte));
         if !plain || host.is_empty() || host.ends_with('.') {
             return None;
         }
@@ -47,17 +49,26 @@ impl Authority {
     /// Where a request to this URL goes. A URL without a host gives an authority that nothing allows.
     #[must_use]
     pub fn of(url: &Url) -> Self {
-        Self { host: url.host_str().unwrap_or_default().to_owned(), port: url.port_or_known_default() }
+        Self {
+            host: url.host_str().unwrap_or_default().to_owned(),
+            port: url.port_or_known_default(),
+        }
     }
 
     /// The same host, on the port of https only.
     pub(super) fn on_https(self) -> Self {
-        Self { port: Some(HTTPS_PORT), ..self }
+        Self {
+            port: Some(HTTPS_PORT),
+            ..self
+        }
     }
 
     /// How to allow this target: people do not write the port of https.
-    fn as_entry(self) -> Self {
-        Self { port: self.port.filter(|port| *port != HTTPS_PORT), ..self }
+    fn into_entry(self) -> Self {
+        Self {
+            port: self.port.filter(|port| *port != HTTPS_PORT),
+            ..self
+        }
     }
 
     fn covers(&self, other: &Self) -> bool {
@@ -93,17 +104,30 @@ impl HostPolicy {
     /// From the catalogue entry's own hosts ([`Endpoints::own_hosts`]) and the value of the Secret's annotation `emailasset.dev/hosts`.
     #[must_use]
     pub fn new(own: &[Authority], annotation: Option<&str>) -> Self {
-        let entries = annotation.unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let entries = annotation
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty());
         let read: Vec<_> = entries.take(MAX_ENTRIES).map(Authority::parse).collect();
         let unreadable = read.iter().filter(|entry| entry.is_none()).count();
-        Self { own: own.to_vec(), named: read.into_iter().flatten().collect(), unreadable }
+        Self {
+            own: own.to_vec(),
+            named: read.into_iter().flatten().collect(),
+            unreadable,
+        }
     }
 
     /// Whether a request with the Secret's contents may go to this URL.
     #[must_use]
     pub fn allows(&self, url: &Url) -> bool {
         let target = Authority::of(url);
-        url.scheme() == "https" && self.own.iter().chain(&self.named).any(|allowed| allowed.covers(&target))
+        url.scheme() == "https"
+            && self
+                .own
+                .iter()
+                .chain(&self.named)
+                .any(|allowed| allowed.covers(&target))
     }
 }
 
@@ -145,10 +169,12 @@ pub fn check_hosts(endpoints: &Endpoints, secrets: &[InputSecret<'_>]) -> Result
         let mut hosts: Vec<_> = [&endpoints.token_url, &endpoints.refresh_url]
             .into_iter()
             .filter(|url| !policy.allows(url))
-            .map(|url| Authority::of(url).as_entry())
+            .map(|url| Authority::of(url).into_entry())
             .collect();
         hosts.dedup();
-        let known = refusals.iter().any(|refusal| refusal.namespace == secret.namespace && refusal.name == secret.name);
+        let known = refusals
+            .iter()
+            .any(|refusal| refusal.namespace == secret.namespace && refusal.name == secret.name);
         if !hosts.is_empty() && !known {
             refusals.push(Refusal {
                 namespace: secret.namespace.to_owned(),
@@ -160,12 +186,18 @@ pub fn check_hosts(endpoints: &Endpoints, secrets: &[InputSecret<'_>]) -> Result
             });
         }
     }
-    if refusals.is_empty() { Ok(()) } else { Err(HostNotAllowed(refusals)) }
+    if refusals.is_empty() {
+        Ok(())
+    } else {
+        Err(HostNotAllowed(refusals))
+    }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, name, hosts, .. } = self;
+        let Self {
+            namespace, name, hosts, ..
+        } = self;
         let targets = join(hosts, " and ");
         write!(
             formatter,
@@ -191,5 +223,9 @@ impl fmt::Display for Refusal {
 }
 
 fn join(hosts: &[Authority], separator: &str) -> String {
-    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+    hosts
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(separator)
 }

@@ -9,11 +9,10 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use url::Url;
 
-use super::catalogue::{Catalogue, Entry, EntryServer, Offer, SendScope, placeholders};
+use super::catalogue::{Catalogue, Entry, SendScope, placeholders};
 use super::hosts::Authority;
-use crate::api::{
-    ClientAuthentication, EmailAssetSpec, EndpointsStatus, MailServer, OAuth2, Rotation, Security, ServerStatus,
-};
+use super::servers::{IMAP, POP3, SMTP, Server, is_offered, server};
+use crate::api::{ClientAuthentication, EmailAssetSpec, EndpointsStatus, OAuth2, Rotation};
 
 /// How long an access token is taken to live when a server outside the catalogue does not say: short, so that nobody is handed a dead token. It is the default
 /// lifetime of Keycloak and authentik.
@@ -58,24 +57,13 @@ pub struct Endpoints {
     pub own_hosts: Vec<Authority>,
 }
 
-/// A mail server in effect.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Host name, lower case.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// How the connection is encrypted.
-    pub security: Security,
-    /// Login name at this server.
-    pub username: String,
-}
-
 /// Why a spec cannot be carried out as written. Each message names the field, what was found and what is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// `spec.provider` is not in the catalogue.
-    #[error("spec.provider is {given:?}, which is not in the catalogue: use one of {known}, or leave it out and set spec.oauth2.tokenURL")]
+    #[error(
+        "spec.provider is {given:?}, which is not in the catalogue: use one of {known}, or leave it out and set spec.oauth2.tokenURL"
+    )]
     UnknownProvider {
         /// What the spec says.
         given: String,
@@ -83,13 +71,17 @@ pub enum ResolveError {
         known: String,
     },
     /// Neither a provider nor a token endpoint.
-    #[error("spec needs a provider or a token endpoint: set spec.provider to one of {known}, or spec.oauth2.tokenURL to the server's token endpoint")]
+    #[error(
+        "spec needs a provider or a token endpoint: set spec.provider to one of {known}, or spec.oauth2.tokenURL to the server's token endpoint"
+    )]
     NoServer {
         /// The keys there are, comma-separated.
         known: String,
     },
     /// The provider needs a parameter.
-    #[error("spec.oauth2.parameters.{name} is missing: provider {provider} needs it ({description}), for example {example}")]
+    #[error(
+        "spec.oauth2.parameters.{name} is missing: provider {provider} needs it ({description}), for example {example}"
+    )]
     MissingParameter {
         /// The entry's key.
         provider: String,
@@ -111,7 +103,9 @@ pub enum ResolveError {
         accepted: String,
     },
     /// A parameter would change more of the URL than its place.
-    #[error("spec.oauth2.parameters.{name} has a value that cannot stand in a URL: letters, digits, dots, hyphens and underscores are accepted")]
+    #[error(
+        "spec.oauth2.parameters.{name} has a value that cannot stand in a URL: letters, digits, dots, hyphens and underscores are accepted"
+    )]
     UnsafeParameter {
         /// The parameter.
         name: String,
@@ -125,7 +119,9 @@ pub enum ResolveError {
         problem: &'static str,
     },
     /// The provider does not take this kind of client authentication.
-    #[error("spec.oauth2.clientAuthentication is {given}, which provider {provider} does not take: use one of {accepted}, or leave it out")]
+    #[error(
+        "spec.oauth2.clientAuthentication is {given}, which provider {provider} does not take: use one of {accepted}, or leave it out"
+    )]
     ClientAuthentication {
         /// What the spec says.
         given: &'static str,
@@ -135,7 +131,9 @@ pub enum ResolveError {
         accepted: String,
     },
     /// The rotation of the provider's own server is the catalogue's fact.
-    #[error("spec.oauth2.rotation is {given:?}, but how the servers of provider {provider} rotate is known ({known:?}): leave it out")]
+    #[error(
+        "spec.oauth2.rotation is {given:?}, but how the servers of provider {provider} rotate is known ({known:?}): leave it out"
+    )]
     RotationIsKnown {
         /// What the spec says.
         given: Rotation,
@@ -145,7 +143,9 @@ pub enum ResolveError {
         known: Rotation,
     },
     /// A mail server without a host.
-    #[error("{field}.host is missing, and no provider is named that would know the server: set it to the server's host name")]
+    #[error(
+        "{field}.host is missing, and no provider is named that would know the server: set it to the server's host name"
+    )]
     NoMailHost {
         /// The server's field.
         field: &'static str,
@@ -172,7 +172,9 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
     let provider = find_provider(spec.provider.as_deref(), catalogue)?;
     check_parameters(provider, &spec.oauth2.parameters)?;
     let (token_url, refresh_url) = urls(&spec.oauth2, provider, catalogue)?;
-    let own_hosts = provider.map(|provider| provider.entry.token_hosts()).unwrap_or_default();
+    let own_hosts = provider
+        .map(|provider| provider.entry.token_hosts())
+        .unwrap_or_default();
     let at_home = provider.filter(|_| is_own(&own_hosts, &token_url) && is_own(&own_hosts, &refresh_url));
     let scopes = scopes(spec, provider);
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
@@ -187,11 +189,27 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         authentication_with_secret: authentication_with_secret(provider),
         rotation: rotation(&spec.oauth2, at_home)?,
         reuse_grace: at_home.and_then(|provider| provider.entry.refresh.reuse_grace),
-        default_lifetime: at_home
-            .map_or(LIFETIME_AT_UNKNOWN_SERVERS, |provider| provider.entry.access_token_lifetime.0),
-        smtp: server(&SMTP, spec.smtp.as_ref(), provider.and_then(|found| found.entry.smtp.as_ref()), &username)?,
-        imap: server(&IMAP, spec.imap.as_ref(), provider.and_then(|found| found.entry.imap.as_ref()), &username)?,
-        pop3: server(&POP3, spec.pop3.as_ref(), provider.and_then(|found| found.entry.pop3.as_ref()), &username)?,
+        default_lifetime: at_home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |provider| {
+            provider.entry.access_token_lifetime.0
+        }),
+        smtp: server(
+            &SMTP,
+            spec.smtp.as_ref(),
+            provider.and_then(|found| found.entry.smtp.as_ref()),
+            &username,
+        )?,
+        imap: server(
+            &IMAP,
+            spec.imap.as_ref(),
+            provider.and_then(|found| found.entry.imap.as_ref()),
+            &username,
+        )?,
+        pop3: server(
+            &POP3,
+            spec.pop3.as_ref(),
+            provider.and_then(|found| found.entry.pop3.as_ref()),
+            &username,
+        )?,
         refresh_scopes: match provider.map(|provider| provider.entry.refresh.send_scope) {
             Some(SendScope::Never) => Vec::new(),
             Some(SendScope::Requested) | None => scopes.clone(),
@@ -221,22 +239,14 @@ impl Endpoints {
     }
 }
 
-impl Server {
-    fn to_status(&self) -> ServerStatus {
-        ServerStatus {
-            host: Some(self.host.clone()),
-            port: Some(self.port.into()),
-            security: Some(self.security),
-            username: Some(self.username.clone()),
-        }
-    }
-}
-
 fn find_provider<'a>(key: Option<&'a str>, catalogue: &'a Catalogue) -> Result<Option<Provider<'a>>, ResolveError> {
     let Some(key) = key else { return Ok(None) };
     match catalogue.get(key) {
         Some(entry) => Ok(Some(Provider { key, entry })),
-        None => Err(ResolveError::UnknownProvider { given: key.to_owned(), known: known(catalogue) }),
+        None => Err(ResolveError::UnknownProvider {
+            given: key.to_owned(),
+            known: known(catalogue),
+        }),
     }
 }
 
@@ -250,7 +260,9 @@ fn check_parameters(provider: Option<Provider<'_>>, given: &BTreeMap<String, Str
         if !accepted(name) {
             return Err(unknown_parameter(provider, name));
         }
-        let plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let plain = value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         if !plain || value.trim_matches('.').is_empty() {
             return Err(ResolveError::UnsafeParameter { name: name.clone() });
         }
@@ -264,21 +276,32 @@ fn unknown_parameter(provider: Option<Provider<'_>>, name: &str) -> ResolveError
         none if none.is_empty() => "it takes no parameters, so leave it out".to_owned(),
         names => format!("it takes {names}"),
     };
-    let provider = provider.map_or_else(|| "a server without a provider".to_owned(), |found| found.key.to_owned());
-    ResolveError::UnknownParameter { provider, name: name.to_owned(), accepted }
+    let provider = provider.map_or_else(
+        || "a server without a provider".to_owned(),
+        |found| found.key.to_owned(),
+    );
+    ResolveError::UnknownParameter {
+        provider,
+        name: name.to_owned(),
+        accepted,
+    }
 }
 
 const TOKEN_URL: &str = "spec.oauth2.tokenURL";
 const REFRESH_URL: &str = "spec.oauth2.refreshURL";
 
 /// Token and refresh endpoint. A token endpoint of the spec's own also takes the place of the entry's refresh endpoint.
-fn urls(
-    oauth2: &OAuth2,
-    provider: Option<Provider<'_>>,
-    catalogue: &Catalogue,
-) -> Result<(Url, Url), ResolveError> {
-    let own_token = oauth2.token_url.as_deref().map(|url| parse_url(TOKEN_URL, url)).transpose()?;
-    let own_refresh = oauth2.refresh_url.as_deref().map(|url| parse_url(REFRESH_URL, url)).transpose()?;
+fn urls(oauth2: &OAuth2, provider: Option<Provider<'_>>, catalogue: &Catalogue) -> Result<(Url, Url), ResolveError> {
+    let own_token = oauth2
+        .token_url
+        .as_deref()
+        .map(|url| parse_url(TOKEN_URL, url))
+        .transpose()?;
+    let own_refresh = oauth2
+        .refresh_url
+        .as_deref()
+        .map(|url| parse_url(REFRESH_URL, url))
+        .transpose()?;
     match (own_token, provider) {
         (Some(token), _) => {
             let refresh = own_refresh.unwrap_or_else(|| token.clone());
@@ -293,7 +316,9 @@ fn urls(
             };
             Ok((token, refresh))
         }
-        (None, None) => Err(ResolveError::NoServer { known: known(catalogue) }),
+        (None, None) => Err(ResolveError::NoServer {
+            known: known(catalogue),
+        }),
     }
 }
 
@@ -307,12 +332,17 @@ fn fill(
     for name in placeholders(template) {
         let parameter = provider.entry.parameters.get(name);
         let default = parameter.and_then(|parameter| parameter.default.as_ref());
-        let value = given.get(name).or(default).ok_or_else(|| ResolveError::MissingParameter {
-            provider: provider.key.to_owned(),
-            name: name.to_owned(),
-            description: parameter.map(|parameter| parameter.description.clone()).unwrap_or_default(),
-            example: parameter.map(|parameter| parameter.example.clone()).unwrap_or_default(),
-        })?;
+        let value = given
+            .get(name)
+            .or(default)
+            .ok_or_else(|| ResolveError::MissingParameter {
+                provider: provider.key.to_owned(),
+                name: name.to_owned(),
+                description: parameter
+                    .map(|parameter| parameter.description.clone())
+                    .unwrap_or_default(),
+                example: parameter.map(|parameter| parameter.example.clone()).unwrap_or_default(),
+            })?;
         url = url.replace(&format!("{{{name}}}"), value);
     }
     parse_url(field, &url)
@@ -328,7 +358,10 @@ fn parse_url(field: &'static str, text: &str) -> Result<Url, ResolveError> {
     if url.scheme() != "https" {
         return Err(bad("it is not https"));
     }
-    let authority = text.split("//").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
+    let authority = text
+        .split("//")
+        .nth(1)
+        .and_then(|rest| rest.split(['/', '?', '#']).next());
     if authority.is_some_and(|authority| authority.contains('@')) {
         return Err(bad("it has a user name or password"));
     }
@@ -351,7 +384,11 @@ fn client_authentication(
 ) -> Result<Option<ClientAuthentication>, ResolveError> {
     match (oauth2.client_authentication, at_home) {
         (Some(given), Some(provider)) if !provider.entry.client_authentication.contains(&given) => {
-            let accepted = provider.entry.client_authentication.iter().map(|method| method.as_str());
+            let accepted = provider
+                .entry
+                .client_authentication
+                .iter()
+                .map(|method| method.as_str());
             Err(ResolveError::ClientAuthentication {
                 given: given.as_str(),
                 provider: provider.key.to_owned(),
@@ -389,8 +426,14 @@ fn scopes(spec: &EmailAssetSpec, provider: Option<Provider<'_>>) -> Vec<String> 
         return spec.oauth2.scopes.clone();
     };
     let entry = provider.entry;
-    let protocols = [(&spec.smtp, &entry.smtp), (&spec.imap, &entry.imap), (&spec.pop3, &entry.pop3)];
-    let offered = protocols.into_iter().filter_map(|(named, offer)| offer.as_ref().filter(|offer| is_offered(offer, named.as_ref())));
+    let protocols = [
+        (&spec.smtp, &entry.smtp),
+        (&spec.imap, &entry.imap),
+        (&spec.pop3, &entry.pop3),
+    ];
+    let offered = protocols
+        .into_iter()
+        .filter_map(|(named, offer)| offer.as_ref().filter(|offer| is_offered(offer, named.as_ref())));
     let mut scopes: Vec<String> = Vec::new();
     for scope in offered.flat_map(|server| &server.scopes).chain(&entry.scopes) {
         if !scopes.contains(scope) {
@@ -398,73 +441,4 @@ fn scopes(spec: &EmailAssetSpec, provider: Option<Provider<'_>>) -> Vec<String> 
         }
     }
     scopes
-}
-
-fn is_offered(offer: &EntryServer, named: Option<&MailServer>) -> bool {
-    offer.offer == Offer::Always || named.is_some()
-}
-
-/// What is known about a protocol whatever the server (RFC 8314 §7.3, IANA service names).
-struct Protocol {
-    field: &'static str,
-    tls_port: u16,
-    start_tls_ports: &'static [u16],
-}
-
-const SMTP: Protocol = Protocol { field: "spec.smtp", tls_port: 465, start_tls_ports: &[587, 25] };
-const IMAP: Protocol = Protocol { field: "spec.imap", tls_port: 993, start_tls_ports: &[143] };
-const POP3: Protocol = Protocol { field: "spec.pop3", tls_port: 995, start_tls_ports: &[110] };
-
-impl Protocol {
-    /// What the port is known for.
-    fn security_of(&self, port: u16) -> Option<Security> {
-        match port {
-            port if port == self.tls_port => Some(Security::Tls),
-            port if self.start_tls_ports.contains(&port) => Some(Security::StartTls),
-            _ => None,
-        }
-    }
-
-    /// The port that is known for this.
-    fn port_for(&self, security: Security) -> u16 {
-        match security {
-            Security::Tls => self.tls_port,
-            Security::StartTls | Security::None => self.start_tls_ports.first().copied().unwrap_or(self.tls_port),
-        }
-    }
-}
-
-fn server(
-    protocol: &Protocol,
-    named: Option<&MailServer>,
-    offer: Option<&EntryServer>,
-    username: &str,
-) -> Result<Option<Server>, ResolveError> {
-    let offer = offer.filter(|offer| is_offered(offer, named));
-    let none = MailServer::default();
-    let (named, offer) = match (named, offer) {
-        (None, None) => return Ok(None),
-        (named, offer) => (named.unwrap_or(&none), offer),
-    };
-    let field = protocol.field;
-    let given_port = named.port.map(|port| to_port(field, port)).transpose()?;
-    // A host of the spec's own owes nothing to the entry's port and security.
-    let base = offer.filter(|_| named.host.is_none());
-    let host = named.host.as_ref().or(offer.map(|offer| &offer.host)).ok_or(ResolveError::NoMailHost { field })?;
-    let security = named
-        .security
-        .or_else(|| given_port.and_then(|port| protocol.security_of(port)))
-        .or_else(|| base.map(|base| base.security))
-        .unwrap_or(Security::Tls);
-    let base_port = base.filter(|base| base.security == security).map(|base| base.port);
-    Ok(Some(Server {
-        host: host.to_ascii_lowercase(),
-        port: given_port.or(base_port).unwrap_or_else(|| protocol.port_for(security)),
-        security,
-        username: named.username.clone().unwrap_or_else(|| username.to_owned()),
-    }))
-}
-
-fn to_port(field: &'static str, given: i32) -> Result<u16, ResolveError> {
-    u16::try_from(given).ok().filter(|port| *port > 0).ok_or(ResolveError::BadPort { field, given })
 }
