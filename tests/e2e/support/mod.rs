@@ -1,0 +1,31 @@
+//! The real parts, started for tests, and ways to wait for what they do.
+//!
+//! - [`Cluster`]: etcd, kube-apiserver and kube-controller-manager; one for all tests of a run, a namespace for each.
+//! - [`AuthorizationServer`]: oidc-provider over TLS, with its faults and counters.
+//! - [`Operator`]: the operator's process, and signals to it.
+//! - [`Certificates`]: the authority that all TLS of the tests hangs on.
+//! - [`wait_for`], [`until`]: no test sleeps; it waits for something to be seen, for a limited time.
+//!
+//! Everything lives in one folder per run below `target/tmp/e2e`, which is kept until the next run for a look at the
+//! logs. No part outlives the test process, however that ends: the cluster and the authorization server end with their
+//! standard input, the operator by the kernel's parent-death signal.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox: not every tool is in use at every commit"
+)]
+
+mod authorization_server;
+mod certificates;
+mod cluster;
+mod operator;
+mod run;
+mod wait;
+
+pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match, Rotation, Step};
+pub(crate) use certificates::Certificates;
+pub(crate) use cluster::Cluster;
+pub(crate) use operator::{Operator, OperatorOptions};
+pub(crate) use run::{free_address, random_suffix, run_directory};
+pub(crate) use wait::{until, wait_for, wait_until_gone};
