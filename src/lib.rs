@@ -2,6 +2,7 @@
 //!
 //! The rooms and their one-way dependencies are drawn in `docs/architecture.md`.
 
+pub mod cli;
 pub mod leader;
 pub mod store;
 pub mod telemetry;

@@ -249,7 +249,9 @@ mod tests {
             // The server may close before it has read everything.
             let _ = stream.write_all(words.as_bytes()).await;
             let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer).await;
+            let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer))
+                .await
+                .expect("the server closes");
             String::from_utf8(answer).unwrap()
         }
 
