@@ -2,6 +2,9 @@
 //!
 //! Nothing happens here but parsing. Times are written as in Kubernetes and Go: `30s`, `1m30s`, `500ms`.
 
+// These comments are the help text, where backticks would be printed.
+#![allow(clippy::doc_markdown)]
+
 use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};

@@ -172,12 +172,11 @@ async fn serve(stream: TcpStream, router: Router, limits: Limits, shutdown: Canc
         () = sleep(limits.connection_time) => None,
         () = shutdown.cancelled() => None,
     };
-    let ended = match ended {
-        Some(ended) => Ok(ended),
-        None => {
-            connection.as_mut().graceful_shutdown();
-            timeout(limits.last_answer_time, connection).await
-        }
+    let ended = if let Some(ended) = ended {
+        Ok(ended)
+    } else {
+        connection.as_mut().graceful_shutdown();
+        timeout(limits.last_answer_time, connection).await
     };
     if let Ok(Err(error)) = ended {
         debug!(%error, "a connection for health or metrics broke");
