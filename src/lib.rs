@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod controller;
+pub mod cli;
 pub mod leader;
 pub mod lifecycle;
 pub mod oauth;

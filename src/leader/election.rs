@@ -53,7 +53,7 @@ struct Held {
 /// How a time of leading ended.
 enum TermEnd {
     Lost,
-    Shutdown(Lease),
+    Shutdown(Box<Lease>),
 }
 
 /// One replica in the election.
@@ -96,7 +96,7 @@ impl Candidate {
         while let Some(held) = self.campaign().await {
             match self.lead(held).await {
                 TermEnd::Lost => {}
-                TermEnd::Shutdown(lease) => return self.release(Some(lease)).await,
+                TermEnd::Shutdown(lease) => return self.release(Some(*lease)).await,
             }
         }
         if self.unanswered_claim {
@@ -256,7 +256,7 @@ impl Candidate {
     fn stop(&self, lease: Lease) -> TermEnd {
         self.fence.close();
         self.announce.send_replace(Leadership::Standby);
-        TermEnd::Shutdown(lease)
+        TermEnd::Shutdown(Box::new(lease))
     }
 
     /// Empties the holder, so that another replica leads at once. Where that fails, the others wait for the Lease to end.

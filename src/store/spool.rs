@@ -293,7 +293,7 @@ impl Spool {
             match read_entry(&path) {
                 Ok(content) => entries.push((id, content)),
                 Err(why) => {
-                    warn!(path = %path.display(), %why, "an entry of the spool was left out: it cannot be stored")
+                    warn!(path = %path.display(), %why, "an entry of the spool was left out: it cannot be stored");
                 }
             }
         }
@@ -321,8 +321,8 @@ impl Spool {
     fn write_holders(&self) -> Result<(), SpoolError> {
         let all: Vec<&Holder> = self.earlier.iter().chain([&self.holder]).collect();
         let newest = all.iter().skip(all.len().saturating_sub(MAX_HOLDERS));
-        let text: String = newest.map(|holder| format!("{holder}\n")).collect();
-        self.replace(&self.dir.join(HOLDERS), text.as_bytes())
+        let lines: Vec<&str> = newest.map(|holder| holder.as_str()).collect();
+        self.replace(&self.dir.join(HOLDERS), (lines.join("\n") + "\n").as_bytes())
     }
 
     /// Writes a file as a whole or not at all: a reader sees the old content or the new.

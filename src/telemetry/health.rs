@@ -172,12 +172,11 @@ async fn serve(stream: TcpStream, router: Router, limits: Limits, shutdown: Canc
         () = sleep(limits.connection_time) => None,
         () = shutdown.cancelled() => None,
     };
-    let ended = match ended {
-        Some(ended) => Ok(ended),
-        None => {
-            connection.as_mut().graceful_shutdown();
-            timeout(limits.last_answer_time, connection).await
-        }
+    let ended = if let Some(ended) = ended {
+        Ok(ended)
+    } else {
+        connection.as_mut().graceful_shutdown();
+        timeout(limits.last_answer_time, connection).await
     };
     if let Ok(Err(error)) = ended {
         debug!(%error, "a connection for health or metrics broke");
@@ -249,7 +248,9 @@ mod tests {
             // The server may close before it has read everything.
             let _ = stream.write_all(words.as_bytes()).await;
             let mut answer = Vec::new();
-            let _ = stream.read_to_end(&mut answer).await;
+            let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut answer))
+                .await
+                .expect("the server closes");
             String::from_utf8(answer).unwrap()
         }
 

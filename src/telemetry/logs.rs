@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn json_has_one_object_per_line() {
         let text = logged(Format::Json, "info", || {
-            info!(asset = "helpdesk/support", "token refreshed")
+            info!(asset = "helpdesk/support", "token refreshed");
         });
         let line: serde_json::Value = serde_json::from_str(text.trim_end()).expect("is JSON");
         assert_eq!(

@@ -50,8 +50,8 @@ mod tests {
         let secret = env::var("SECRET").unwrap_or_default();
         let _ = std::thread::spawn(|| panic!("only words")).join();
         let _ = std::thread::spawn(move || panic!("could not parse {secret}")).join();
-        let parsed: Result<u8, String> = Err(env::var("SECRET").unwrap_or_default());
-        let _ = std::thread::spawn(move || parsed.unwrap()).join();
+        let _ =
+            std::thread::spawn(|| env::var("SECRET").map(|secret| secret.parse::<url::Url>().expect(&secret))).join();
     }
 
     #[test]

@@ -175,7 +175,7 @@ impl Story {
 async fn change(leadership: &mut watch::Receiver<Leadership>) {
     if leadership.changed().await.is_err() {
         // The election of this replica has ended.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

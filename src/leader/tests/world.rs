@@ -205,10 +205,10 @@ impl World {
             Method::POST => self.write(None, serde_json::from_slice(&body).unwrap()),
             Method::PUT => {
                 let lease: Lease = serde_json::from_slice(&body).unwrap();
-                self.write(
-                    Some(lease.metadata.resource_version.clone().expect("a PUT has a version")),
-                    lease,
-                )
+                {
+                    let version = lease.metadata.resource_version.clone().expect("a PUT has a version");
+                    self.write(Some(&version), lease)
+                }
             }
             other => panic!("unexpected {other} {path}"),
         };
@@ -226,10 +226,10 @@ impl World {
         }
     }
 
-    fn write(&self, version: Option<String>, lease: Lease) -> (u16, Value) {
+    fn write(&self, version: Option<&String>, lease: Lease) -> (u16, Value) {
         let mut state = self.state.lock().unwrap();
         state.writes += 1;
-        match (&version, &state.lease) {
+        match (version, &state.lease) {
             (Some(_), None) => return failure(404, "NotFound"),
             (None, Some(_)) => return failure(409, "AlreadyExists"),
             (Some(old), Some(now)) if now.metadata.resource_version.as_ref() != Some(old) => {
@@ -418,7 +418,7 @@ impl Freezable {
 
 async fn next_change(mut frozen: watch::Receiver<bool>) {
     if frozen.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The line lets a reader tell a whole file from a torn one, whatever it is named. It is no protection against somebody who can write the file.
 
+use std::fmt::Write;
+
 use secrecy::{SecretString, zeroize::Zeroizing};
 use sha2::{Digest, Sha256};
 
@@ -45,9 +47,10 @@ pub(super) fn unseal(bytes: &[u8]) -> Result<SecretString, Damaged> {
 }
 
 fn header(content: &str) -> String {
-    let checksum: String = Sha256::digest(content.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut checksum = String::with_capacity(64);
+    for byte in Sha256::digest(content.as_bytes()) {
+        // Writing to a string does not fail.
+        let _ = write!(checksum, "{byte:02x}");
+    }
     format!("{VERSION} {} {checksum}\n", content.len())
 }

@@ -1,0 +1,235 @@
+//! The command line of `emailasset-operator`: what can be set, by flag or environment variable, and what each setting means.
+//!
+//! Nothing happens here but parsing. Times are written as in Kubernetes and Go: `30s`, `1m30s`, `500ms`.
+
+// These comments are the help text, where backticks would be printed.
+#![allow(clippy::doc_markdown)]
+
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::telemetry::logs::Format;
+
+mod duration;
+#[cfg(test)]
+mod tests;
+
+/// Keeps OAuth 2.0 tokens for mailboxes fresh in Kubernetes Secrets.
+///
+/// For each EmailAsset the operator redeems the stored grant at the provider's token endpoint, in time and not more often, and writes the access token into the
+/// Secret that the mail client mounts. Status, Events and metrics say who must do what when that does not work.
+///
+/// Without a command it runs the operator. Every flag can be set by the environment variable beside it; a flag wins.
+#[derive(Debug, Parser)]
+#[command(
+    name = "emailasset-operator",
+    version,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What to do.
+// The variants are made once per process: a box would only get in the way.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator (the default)
+    Run(Run),
+    /// Print the resource definitions (CRDs) as YAML, for kubectl apply -f -
+    Crd,
+}
+
+impl Cli {
+    /// The command that was given, or [`Command::Run`].
+    #[must_use]
+    pub fn chosen(self) -> Command {
+        self.command.unwrap_or(Command::Run(self.run))
+    }
+}
+
+/// The settings of the operator.
+#[derive(Debug, Clone, Args)]
+pub struct Run {
+    /// How it finds its cluster.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// How replicas share the work.
+    #[command(flatten)]
+    pub replicas: Replicas,
+    /// Where it may send credentials, and how.
+    #[command(flatten)]
+    pub network: Network,
+    /// How much it does at a time.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// What it tells about itself.
+    #[command(flatten)]
+    pub telemetry: Telemetry,
+}
+
+/// The cluster and what is watched in it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Cluster")]
+pub struct Cluster {
+    /// Kubeconfig file of the cluster
+    ///
+    /// Without it: the file that KUBECONFIG names, else ~/.kube/config, else the ServiceAccount of the pod.
+    #[arg(long, env = "EMAILASSET_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The operator's own namespace
+    ///
+    /// Its Lease and keys live there. In a pod, set POD_NAMESPACE from the field metadata.namespace.
+    #[arg(
+        long,
+        env = "POD_NAMESPACE",
+        value_name = "NAMESPACE",
+        default_value = "emailasset-system"
+    )]
+    pub namespace: String,
+
+    /// Watch EmailAssets in this namespace only; repeat it, or separate names by commas, for more than one
+    ///
+    /// Without it, all namespaces are watched. With it, Roles in these namespaces do in place of the ClusterRole.
+    #[arg(
+        long,
+        env = "EMAILASSET_WATCH_NAMESPACE",
+        value_name = "NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub watch_namespace: Vec<String>,
+
+    /// Keys of labels and annotations that people may set on token Secrets, by prefix; repeat it, or separate prefixes by commas
+    ///
+    /// Labels and annotations steer other controllers, for example those that copy Secrets to other namespaces. So only keys that start with one of these
+    /// prefixes are taken over from spec.secret.labels and spec.secret.annotations.
+    #[arg(
+        long,
+        env = "EMAILASSET_ALLOW_LABEL",
+        value_name = "PREFIX",
+        value_delimiter = ',',
+        default_value = "app.kubernetes.io/"
+    )]
+    pub allow_label: Vec<String>,
+}
+
+/// Several replicas, and restarts.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Replicas and restarts")]
+pub struct Replicas {
+    /// Let the replicas elect the one that refreshes tokens, by a Lease
+    ///
+    /// Turn it off only where a second replica can never run, not even during an update.
+    #[arg(
+        long,
+        env = "EMAILASSET_LEADER_ELECTION",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub leader_election: bool,
+
+    /// The name of this replica in the Lease
+    ///
+    /// In a pod, set POD_NAME from the field metadata.name. Without it, the host name is taken. A random part is added for each process.
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub identity: Option<String>,
+
+    /// Directory for answers of token endpoints that are not in the cluster yet
+    ///
+    /// A refresh token that was just issued exists nowhere else. Use a directory that outlives the process but not the pod: in Kubernetes, one inside a mounted
+    /// emptyDir with medium Memory. It is created with mode 0700. Two running operators cannot share one.
+    #[arg(
+        long,
+        env = "EMAILASSET_SPOOL_DIR",
+        value_name = "DIR",
+        default_value = "/run/emailasset-operator"
+    )]
+    pub spool_dir: PathBuf,
+
+    /// How long to finish open requests after SIGTERM
+    ///
+    /// Give the pod a terminationGracePeriodSeconds that is at least 10 seconds longer.
+    #[arg(long, env = "EMAILASSET_SHUTDOWN_GRACE", value_name = "TIME", default_value = "110s", value_parser = duration::parse)]
+    pub shutdown_grace: Duration,
+}
+
+/// The way to token endpoints and mail servers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Network")]
+pub struct Network {
+    /// PEM file with certificate authorities to trust, besides those of the system
+    ///
+    /// For all providers. For one asset, use spec.oauth2.caBundleRef.
+    #[arg(long, env = "EMAILASSET_CA_BUNDLE", value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
+
+    /// DANGEROUS: connect also to loopback, link-local and metadata addresses
+    ///
+    /// Whoever may create an EmailAsset chooses which hosts the operator calls. With this flag they reach what listens on the operator's node or pod only, and the
+    /// cloud's metadata service, which hands out the node's credentials. Meant for tests on one machine.
+    #[arg(long, env = "EMAILASSET_ALLOW_PRIVATE_ADDRESSES")]
+    pub allow_private_addresses: bool,
+
+    /// The longest that one request to a token endpoint may take
+    ///
+    /// After that its outcome is unknown: the provider may have rotated the refresh token. Rather too long than too short.
+    #[arg(long, env = "EMAILASSET_TOKEN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    pub token_timeout: Duration,
+}
+
+/// Limits on parallel work.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct Limits {
+    /// Assets that are worked on at a time, each with at most one request to the API server
+    #[arg(long, env = "EMAILASSET_CONCURRENCY", value_name = "NUMBER", default_value = "32")]
+    pub concurrency: NonZeroU16,
+
+    /// Requests to one token endpoint host at a time
+    ///
+    /// A host that does not answer delays only its own assets.
+    #[arg(
+        long,
+        env = "EMAILASSET_REQUESTS_PER_HOST",
+        value_name = "NUMBER",
+        default_value = "16"
+    )]
+    pub requests_per_host: NonZeroU16,
+}
+
+/// Logs, health and metrics.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Logs, health and metrics")]
+pub struct Telemetry {
+    /// Address and port for /healthz, /readyz and /metrics
+    ///
+    /// [::] is all addresses, IPv4 and IPv6.
+    #[arg(
+        long,
+        env = "EMAILASSET_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "[::]:8080"
+    )]
+    pub listen: SocketAddr,
+
+    /// How lines of the log look, on standard error
+    #[arg(long, env = "EMAILASSET_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    pub log_format: Format,
+
+    /// What is logged: error, warn, info, debug or trace, or levels by module (info,emailasset=debug)
+    ///
+    /// No level shows a token or a client secret. Other libraries log at info at most.
+    #[arg(long, env = "EMAILASSET_LOG_LEVEL", value_name = "FILTER", default_value = "info")]
+    pub log_level: String,
+}
