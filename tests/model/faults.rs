@@ -5,8 +5,8 @@
 
 use crate::protocol::{Fault, Protocol, Rule};
 use crate::world::{
-    Age, AttemptId, Availability, Fence, Operator, Process, Progress, Receiver, Replica, ServerGrant, Task, Unknown,
-    Window, World,
+    Age, AttemptId, Availability, Fence, Grant, Operator, Process, Progress, Receiver, Replica, ServerGrant, Task,
+    Unknown, Window, World,
 };
 
 /// Something that no operator decides.
@@ -18,6 +18,8 @@ pub enum Event {
     GrowOverdue(AttemptId),
     /// The published token has used up its time.
     RefreshBecomesDue,
+    /// The grant Secret is deleted, a person signs in, a new one is created. Status is the only number that survived.
+    ReplaceGrant,
     Crash(Replica),
     Restart(Replica),
     Destroy(Replica),
@@ -54,10 +56,15 @@ pub fn every_event(attempts: usize) -> impl Iterator<Item = Event> {
             Event::Reconnect(replica),
         ]
     });
-    [Event::RefreshBecomesDue, Event::ApiServerStops, Event::ApiServerReturns]
-        .into_iter()
-        .chain(of_calls)
-        .chain(of_replicas)
+    [
+        Event::RefreshBecomesDue,
+        Event::ReplaceGrant,
+        Event::ApiServerStops,
+        Event::ApiServerReturns,
+    ]
+    .into_iter()
+    .chain(of_calls)
+    .chain(of_replicas)
 }
 
 impl Protocol {
@@ -67,6 +74,7 @@ impl Protocol {
             Event::Serve(id) => self.serve(world, id),
             Event::GrowOverdue(id) => self.grow_overdue(world, id),
             Event::RefreshBecomesDue => self.refresh_becomes_due(world),
+            Event::ReplaceGrant => self.replace_grant(world),
             Event::Crash(replica) => self.crash(world, replica),
             Event::Restart(replica) => restart(world, replica),
             Event::Destroy(replica) => self.destroy(world, replica),
@@ -116,7 +124,7 @@ impl Protocol {
         let answer = if world.server.grant == ServerGrant::Alive && world.server.newest == call.token {
             next.server.newest += 1;
             if !world.has_reader(id) {
-                self.open_window(&mut next, self.why_nobody_reads(world, id))?;
+                self.open_window(&mut next, why_nobody_reads(world, id))?;
             }
             Progress::Granted(next.server.newest)
         } else {
@@ -125,17 +133,6 @@ impl Protocol {
         };
         next.calls[id].progress = if world.has_reader(id) { answer } else { Progress::Lost };
         Some(next)
-    }
-
-    fn why_nobody_reads(&self, world: &World, id: AttemptId) -> Window {
-        let call = &world.calls[id];
-        let opener = &world.operators[call.opener];
-        let is_dead = opener.process == Process::Down || opener.incarnation != call.incarnation;
-        if is_dead {
-            Window::DiedBeforeSpooling
-        } else {
-            Window::AnswerLost
-        }
     }
 
     /// Time passes only when whoever can still work on this attempt has done so: `duration` bounds what a healthy process needs, the 60 s what a request
@@ -176,11 +173,28 @@ impl Protocol {
     }
 
     fn refresh_becomes_due(&self, world: &World) -> Option<World> {
-        if world.due >= self.refreshes || world.grant.generation < world.due {
+        if world.due >= self.refreshes || world.grant.generation < world.due || world.sign_ins > 0 {
             return None;
         }
         let mut next = world.clone();
         next.due += 1;
+        Some(next)
+    }
+
+    /// The new grant gets the generation after the one that status shows (invariant 1). It is never refreshed: the model has one server-side grant only,
+    /// the old one, and asks just whether its late answers keep away from the new one.
+    fn replace_grant(&self, world: &World) -> Option<World> {
+        if world.api_server == Availability::Down || world.sign_ins > 0 {
+            return None;
+        }
+        let mut next = self.paid(world, Fault::ReplaceGrant)?;
+        next.sign_ins = 1;
+        next.grant = Grant::fresh(next.sign_ins, world.status + 1, world.server.newest);
+        next.due = next.grant.generation;
+        next.history.highest = next.grant.generation;
+        for operator in &mut next.operators {
+            operator.view = None;
+        }
         Some(next)
     }
 
@@ -298,6 +312,17 @@ impl Protocol {
             Progress::Lost
         };
         Some(next)
+    }
+}
+
+fn why_nobody_reads(world: &World, id: AttemptId) -> Window {
+    let call = &world.calls[id];
+    let opener = &world.operators[call.opener];
+    let is_dead = opener.process == Process::Down || opener.incarnation != call.incarnation;
+    if is_dead {
+        Window::DiedBeforeSpooling
+    } else {
+        Window::AnswerLost
     }
 }
 

@@ -5,7 +5,14 @@
 //!
 //! `cargo test --test model` looks a little way; `EMAILASSET_SOAK=1 cargo test --release --test model -- --nocapture` looks further and prints how many
 //! states it saw.
-#![allow(unreachable_pub, reason = "modules of a test: nothing is public")]
+#![allow(
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "all modules of a test are test code"
+)]
 
 mod faults;
 mod properties;
@@ -18,7 +25,9 @@ use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use crate::properties::{LOST, LOST_ONLY_IN_A_WINDOW, NEVER_FALLS, NEWEST_TOKEN_EXISTS, NO_OVERLAP, ONLY_WHEN_DUE};
+use crate::properties::{
+    LOST, LOST_ONLY_IN_A_WINDOW, NEVER_FALLS, NEWER_SIGN_IN_STAYS, NEWEST_TOKEN_EXISTS, NO_OVERLAP, ONLY_WHEN_DUE,
+};
 use crate::protocol::{Bounds, EVERY_FAULT, Fault, Protocol, Rule};
 use crate::world::Window;
 
@@ -137,12 +146,13 @@ fn outside_the_windows_no_grant_is_lost_by_any_two_faults() {
 fn outside_the_windows_no_grant_is_lost_while_the_lease_moves() {
     let quick = Bounds {
         faults: 1,
-        lease_moves: 2,
+        lease_moves: 1,
         attempts: 2,
         refreshes: 1,
     };
     let soak = Bounds {
         faults: 2,
+        lease_moves: 2,
         attempts: 3,
         ..quick
     };
@@ -323,6 +333,28 @@ fn retrying_only_once_gives_up_living_grants() {
         })
         .retrying_once(),
     );
+}
+
+/// Two refreshes, and at any moment a person who deletes the grant Secret and signs in again.
+const REPLACED: Bounds = Bounds {
+    faults: 1,
+    lease_moves: 0,
+    attempts: 2,
+    refreshes: 2,
+};
+
+#[test]
+fn a_new_sign_in_is_never_overwritten_by_the_grant_before_it() {
+    assert_holds(
+        "replaced grant",
+        Protocol::designed(REPLACED).with_faults(&[Fault::ReplaceGrant]),
+    );
+}
+
+#[test]
+fn storing_by_generation_number_alone_overwrites_a_new_sign_in() {
+    let protocol = Protocol::designed(REPLACED).with_faults(&[Fault::ReplaceGrant]);
+    assert_needed_with(protocol.without(Rule::StoreOverTheSameGrant), &[NEWER_SIGN_IN_STAYS]);
 }
 
 #[test]

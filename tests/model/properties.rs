@@ -20,6 +20,7 @@ pub const NO_OVERLAP: &str = "redemptions of one generation never overlap, unles
 pub const NEVER_FALLS: &str = "the generation never falls";
 pub const ONLY_WHEN_DUE: &str = "nothing is redeemed that is not due";
 pub const DEAD_MEANS_DEAD: &str = "a grant is called dead only when it is";
+pub const NEWER_SIGN_IN_STAYS: &str = "a new sign-in is never overwritten by the grant before it";
 pub const REFRESHED: &str = "all due refreshes are published and shown";
 pub const LOST: &str = "a grant is lost";
 pub const LIVING_GRANT_GIVEN_UP: &str = "a living grant is given up";
@@ -55,18 +56,24 @@ impl Model for Protocol {
                 !is_lost(world) || hit_a_window(world)
             }),
             Property::always(NEWEST_TOKEN_EXISTS, |_, world: &World| {
-                is_lost(world) || hit_a_window(world) || newest_token_exists(world)
+                is_lost(world) || hit_a_window(world) || world.sign_ins > 0 || newest_token_exists(world)
             }),
             Property::always(NO_OVERLAP, |_, world: &World| {
                 world.history.windows.contains(&Window::FrozenBeforeSending)
                     || (0..=world.due).all(|generation| redemptions(world, generation) <= 1)
             }),
             Property::always(NEVER_FALLS, |_, world: &World| {
-                world.grant.generation >= world.history.highest && world.published <= world.grant.generation
+                world.grant.generation >= world.history.highest
+                    && (world.published <= world.grant.generation || world.sign_ins > 0)
             }),
-            Property::always(ONLY_WHEN_DUE, |_, world: &World| world.server.newest <= world.due),
+            Property::always(ONLY_WHEN_DUE, |_, world: &World| {
+                world.server.newest <= world.due || world.sign_ins > 0
+            }),
             Property::always(DEAD_MEANS_DEAD, |_, world: &World| {
                 world.grant.verdict == Verdict::Usable || is_lost(world)
+            }),
+            Property::always(NEWER_SIGN_IN_STAYS, |_, world: &World| {
+                world.grant.origin == world.sign_ins
             }),
             Property::sometimes(REFRESHED, |protocol: &Self, world: &World| {
                 world.status == protocol.refreshes
@@ -83,13 +90,13 @@ impl Model for Protocol {
         if self.rescues_expected() {
             properties.extend([
                 Property::sometimes(RESCUED_WITHOUT_LEADING, |_, world: &World| {
-                    world.history.rescues.contains(&Rescue::StoredWithoutLeading)
+                    world.history.rescues.contains(&Rescue::WithoutLeading)
                 }),
                 Property::sometimes(RESCUED_AFTER_UNKNOWN, |_, world: &World| {
-                    world.history.rescues.contains(&Rescue::StoredAfterCalledUnknown)
+                    world.history.rescues.contains(&Rescue::AfterCalledUnknown)
                 }),
                 Property::sometimes(RESCUED_BY_SUCCESSOR, |_, world: &World| {
-                    world.history.rescues.contains(&Rescue::StoredByTheNextProcess)
+                    world.history.rescues.contains(&Rescue::ByTheNextProcess)
                 }),
             ]);
         }

@@ -34,6 +34,8 @@ pub enum Rule {
     WaitOnlyWhileTheApiServerAnswers,
     /// 12. Whether a refresh is due is read from the Secrets, never from status.
     DecideFromSecrets,
+    /// 13. An answer is stored only over the very token that bought it: a generation number can come again.
+    StoreOverTheSameGrant,
 }
 
 /// How often an attempt may follow one whose outcome is unknown.
@@ -66,11 +68,13 @@ pub enum Fault {
     LoseAnswer,
     /// 429 or 503 instead of tokens.
     Throttle,
+    /// A person deletes the grant Secret and signs in again; not among [`EVERY_FAULT`].
+    ReplaceGrant,
     /// A write worked, its writer does not learn of it.
     LoseAcknowledgement,
 }
 
-/// All faults.
+/// All faults of machines and networks.
 pub const EVERY_FAULT: &[Fault] = &[
     Fault::Crash,
     Fault::Destroy,

@@ -124,6 +124,7 @@ impl Protocol {
         self.note_a_late_receiver(&mut next, replica, decided_on)?;
         let id = world.calls.len();
         next.calls.push(Call {
+            origin: decided_on.origin,
             generation: decided_on.generation,
             token: decided_on.token,
             opener: replica,
@@ -212,13 +213,7 @@ impl Protocol {
         let mut next = world.clone();
         if self.fits(world, answer) {
             note_rescues(&mut next, replica, answer);
-            let stored = Grant {
-                generation: answer.from + 1,
-                token: answer.token,
-                attempt: None,
-                unknown: Unknown::Never,
-                verdict: Verdict::Usable,
-            };
+            let stored = Grant::fresh(answer.origin, answer.from + 1, answer.token);
             next.write_grant(replica, stored);
         }
         match acknowledgement {
@@ -247,7 +242,7 @@ impl Protocol {
         if !self.keeps(Rule::StoreByGeneration) {
             return same_generation && world.grant.attempt == Some(answer.attempt);
         }
-        same_generation
+        same_generation && (world.grant.origin == answer.origin || !self.keeps(Rule::StoreOverTheSameGrant))
     }
 
     /// Ends an attempt that nobody else will end: of an earlier process of this replica at once, of another when it is overdue, an own one that this
@@ -361,6 +356,7 @@ fn receive(world: &World, replica: Replica) -> Option<World> {
     let call = &world.calls[attempt];
     let task = match call.progress {
         Progress::Granted(token) => Task::Holding(Answer {
+            origin: call.origin,
             from: call.generation,
             attempt,
             token,
@@ -443,14 +439,14 @@ fn with_task(world: &World, replica: Replica, task: Task) -> World {
 fn note_rescues(next: &mut World, replica: Replica, answer: Answer) {
     let operator = &next.operators[replica];
     let rescues = [
-        (operator.fence == Fence::Follows, Rescue::StoredWithoutLeading),
+        (operator.fence == Fence::Follows, Rescue::WithoutLeading),
         (
             next.grant.unknown == Unknown::Last(answer.attempt),
-            Rescue::StoredAfterCalledUnknown,
+            Rescue::AfterCalledUnknown,
         ),
         (
             next.calls[answer.attempt].incarnation < operator.incarnation,
-            Rescue::StoredByTheNextProcess,
+            Rescue::ByTheNextProcess,
         ),
     ];
     next.history.rescues.extend(

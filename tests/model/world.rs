@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 pub type Generation = u8;
 /// A refresh token: the how-manieth one that the server issued.
 pub type Token = u8;
+/// Which sign-in a grant comes from.
+pub type SignIn = u8;
 /// Names an attempt: its place in [`World::calls`].
 pub type AttemptId = usize;
 /// Which of the two operator replicas.
@@ -30,6 +32,8 @@ pub struct World {
     pub due: Generation,
     /// The authorization server.
     pub server: Server,
+    /// How often a person deleted the grant Secret and signed in again.
+    pub sign_ins: SignIn,
     /// Every attempt that was opened, and how far its call came.
     pub calls: Vec<Call>,
     /// The replicas.
@@ -54,6 +58,7 @@ pub enum Availability {
 /// The grant Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
+    pub origin: SignIn,
     pub generation: Generation,
     pub token: Token,
     /// The one open attempt (invariant 2).
@@ -97,6 +102,7 @@ pub enum ServerGrant {
 /// An attempt and its token request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Call {
+    pub origin: SignIn,
     pub generation: Generation,
     pub token: Token,
     pub opener: Replica,
@@ -202,6 +208,7 @@ pub enum Task {
 /// A new refresh token and the generation it was bought with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Answer {
+    pub origin: SignIn,
     pub from: Generation,
     pub attempt: AttemptId,
     pub token: Token,
@@ -253,23 +260,17 @@ pub struct History {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rescue {
     /// Stored by a process that did not lead.
-    StoredWithoutLeading,
+    WithoutLeading,
     /// Stored after its attempt had been called unknown.
-    StoredAfterCalledUnknown,
+    AfterCalledUnknown,
     /// Spooled by a process that was killed, stored by the next one.
-    StoredByTheNextProcess,
+    ByTheNextProcess,
 }
 
 impl World {
     /// A grant of generation 0 that is due for its first refresh; replica 0 leads.
     pub fn new(faults_left: u8, lease_moves_left: u8) -> Self {
-        let grant = Grant {
-            generation: 0,
-            token: 0,
-            attempt: None,
-            unknown: Unknown::Never,
-            verdict: Verdict::Usable,
-        };
+        let grant = Grant::fresh(0, 0, 0);
         let mut operators = [Operator::started(grant); 2];
         operators[0].fence = Fence::Leads;
         Self {
@@ -282,6 +283,7 @@ impl World {
                 newest: 0,
                 grant: ServerGrant::Alive,
             },
+            sign_ins: 0,
             calls: Vec::new(),
             operators,
             lease: 0,
@@ -329,6 +331,7 @@ impl World {
             Task::Holding(answer) => Some(answer),
             Task::Waiting(id) => match self.calls[id].progress {
                 Progress::Granted(token) => Some(Answer {
+                    origin: self.calls[id].origin,
                     from: self.calls[id].generation,
                     attempt: id,
                     token,
@@ -342,6 +345,20 @@ impl World {
             .flatten()
             .find(|answer| answer.from == generation)
             .map(|answer| answer.token)
+    }
+}
+
+impl Grant {
+    /// A grant that was just stored: no attempt, nothing unknown.
+    pub fn fresh(origin: SignIn, generation: Generation, token: Token) -> Self {
+        Self {
+            origin,
+            generation,
+            token,
+            attempt: None,
+            unknown: Unknown::Never,
+            verdict: Verdict::Usable,
+        }
     }
 }
 
