@@ -61,7 +61,7 @@ pub struct Parts {
     /// What is known about providers.
     pub catalogue: Catalogue,
     /// Where answers wait until they are stored.
-    pub spool: Spool,
+    pub spool: Arc<Spool>,
     /// Whether this replica may open attempts.
     pub fence: Fence,
     /// Whether this replica leads.

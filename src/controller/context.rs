@@ -57,7 +57,7 @@ pub(super) struct Context {
     pub(super) assets: Store<Watched>,
     pub(super) catalogue: Catalogue,
     pub(super) token_client: TokenClient,
-    pub(super) spool: Spool,
+    pub(super) spool: Arc<Spool>,
     pub(super) fence: Fence,
     pub(super) gates: Gates,
     pub(super) metrics: Arc<Metrics>,
