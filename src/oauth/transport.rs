@@ -66,7 +66,7 @@ impl Default for HttpSettings {
 }
 
 /// Which proxy exchanges go through.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ProxySetting {
     /// What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` said when the client was made.
     Environment,
@@ -74,6 +74,17 @@ pub enum ProxySetting {
     Through(Url),
     /// None.
     Direct,
+}
+
+impl fmt::Debug for ProxySetting {
+    /// Without the password that the URL of a proxy may hold.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => formatter.write_str("Environment"),
+            Self::Through(proxy) => write!(formatter, "Through({})", proxy.host_str().unwrap_or_default()),
+            Self::Direct => formatter.write_str("Direct"),
+        }
+    }
 }
 
 /// Why no HTTP client can be made.
