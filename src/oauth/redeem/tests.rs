@@ -32,7 +32,7 @@ fn settings() -> HttpSettings {
 /// Long enough to connect on a busy machine, short enough to wait for.
 fn hurried() -> HttpSettings {
     HttpSettings {
-        timeout: Duration::from_millis(1500),
+        timeout: Duration::from_millis(700),
         ..settings()
     }
 }
