@@ -364,11 +364,11 @@ mod tests {
     #[test]
     fn only_the_pools_that_were_asked_for_last_are_kept() {
         let mut recent = Recent::default();
-        let mut made = Vec::new();
+        let mut log = Vec::new();
         let first_again = |key: usize| [key, 0];
         for key in (0..=MOST_POOLS).flat_map(first_again).chain([1]) {
             let make = || {
-                made.push(key);
+                log.push(key);
                 Ok::<_, Infallible>(key)
             };
             recent.get_or_make(key, make).unwrap();
@@ -376,7 +376,7 @@ mod tests {
         assert_eq!(recent.0.len(), MOST_POOLS);
         let expected: Vec<usize> = (0..=MOST_POOLS).chain([1]).collect();
         assert_eq!(
-            made, expected,
+            log, expected,
             "0 stays because it is in use, 1 was dropped for the last"
         );
     }
