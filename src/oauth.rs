@@ -14,9 +14,9 @@
 //! |---|---|---|
 //! | endpoint not `https`, address not allowed, DNS, connection, proxy or TLS failed, limit reached while connecting | `NotSent` | no byte of the body, where the refresh token is, was handed to a connection |
 //! | 2xx with a usable access token, also where the connection broke right after the last brace | `Answered` | a complete JSON object is a complete answer; dropping it could lose a rotated token |
-//! | any status with an OAuth `error`, other than 2xx next to a usable token | `Refused` | the server decided |
+//! | an `error` in a JSON object, at any status, other than 2xx next to a usable token; with 5xx only a code that we know | `Refused` | the server decided; gateways too write `"error": "Bad Gateway"` |
 //! | 429, 503, 3xx, 4xx whatever the body, even cut off | `Refused` | the status alone says that nothing was issued |
-//! | other 5xx (and status 600 and above) without an OAuth `error` | `Unknown` | a gateway may have lost the answer of a server that did rotate |
+//! | other 5xx (and status 600 and above) without a known `error` | `Unknown` | a gateway may have lost the answer of a server that did rotate |
 //! | 2xx with HTML, no JSON object, no usable access token, a body that was cut off, slow or larger than the limit | `Unknown` | the server may have rotated, and we cannot read to what |
 //! | reset or limit reached after the body was handed over | `Unknown` | the server may have read it |
 //!

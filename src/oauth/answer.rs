@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 pub use super::echo::SecretsInPlay;
 
-use super::classify::{Cause, ErrorCode, Evidence, Refusal, by_error, by_form, by_status};
+use super::classify::{Cause, ErrorCode, Evidence, Refusal, by_error, by_form, by_status, known};
 use super::headers;
 
 /// A description is cut to this many characters.
@@ -211,10 +211,9 @@ fn refusal(object: &Result<Map<String, Value>, NoObject>, received: &Received<'_
     let trace_id = ["trace_id", "correlation_id"]
         .iter()
         .find_map(|name| headers::clean_trace_id(text(fields, name)?));
-    let evidence = if named.is_some() {
-        Evidence::ErrorCode
-    } else {
-        Evidence::Status
+    let evidence = match &named {
+        Some(error) if status < 500 || error.is_known() => Evidence::ErrorCode,
+        _ => Evidence::Status,
     };
     let (said, description) = named.map_or((None, None), |error| (Some(error.code), error.description));
     let code = said
@@ -268,6 +267,12 @@ fn own_code(evidence: Evidence, status: u16, cause: Cause, object: &Result<Map<S
 struct NamedError {
     code: String,
     description: Option<String>,
+}
+
+impl NamedError {
+    fn is_known(&self) -> bool {
+        known(&self.code, self.description.as_deref().unwrap_or_default()).is_some()
+    }
 }
 
 /// `error` as text (RFC 6749 section 5.2), or as the object that API gateways send. Null, false, 0 and empty text name nothing.

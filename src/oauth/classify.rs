@@ -129,7 +129,8 @@ impl fmt::Display for Cause {
 /// What a refusal rests on. It decides between *answered* and *unknown* for a 5xx (invariant 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Evidence {
-    /// The server named an OAuth error in a JSON object: it has decided.
+    /// The server named an error in a JSON object: it has decided. With a 5xx only a code of the tables counts, because
+    /// gateways and frameworks write `"error": "Internal Server Error"` as well.
     ErrorCode,
     /// There is only the HTTP status, or a body that cannot be read.
     Status,
@@ -269,14 +270,20 @@ pub const fn by_status(status: u16) -> Option<(Class, Cause)> {
     }
 }
 
-/// What an `error` means. A code that no table knows is an admin's matter.
+/// The rule for an `error`, if any table has one.
 #[must_use]
-pub fn by_error(status: u16, error: &str, description: &str) -> (Class, Cause, Option<SignedDuration>) {
+pub fn known(error: &str, description: &str) -> Option<&'static Rule> {
     let description = description.to_ascii_lowercase();
     let applies = |rule: &&Rule| {
         rule.error.eq_ignore_ascii_case(error.trim()) && rule.says.is_none_or(|words| description.contains(words))
     };
-    FIELD.iter().chain(RFC).find(applies).map_or_else(
+    FIELD.iter().chain(RFC).find(applies)
+}
+
+/// What an `error` means. A code that no table knows is an admin's matter.
+#[must_use]
+pub fn by_error(status: u16, error: &str, description: &str) -> (Class, Cause, Option<SignedDuration>) {
+    known(error, description).map_or_else(
         || match status {
             404 | 405 | 410 | 415 => (Class::AdminConfig, Cause::NotFound, None),
             _ => (Class::AdminConfig, Cause::Other, None),

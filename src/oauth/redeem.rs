@@ -74,7 +74,7 @@ pub enum FailureKind {
     TooLarge,
     /// A 2xx without a token and without an error.
     Unreadable,
-    /// A 5xx without an OAuth error, other than 503.
+    /// A 5xx other than 503 that names no OAuth error.
     ServerError,
 }
 
@@ -276,48 +276,36 @@ fn unanswered(nothing: &NoResponse, endpoint: &Url, secrets: &SecretsInPlay) -> 
     }
 }
 
-/// What reqwest's chain of errors means, and the words of the innermost that has any of use.
+/// What reqwest's chain of errors means, and the words of the innermost.
 fn why(error: &reqwest::Error, sent: Sent) -> (FailureKind, Option<String>) {
-    let mut found = if error.is_timeout() {
-        (
-            if sent == Sent::No {
-                FailureKind::ConnectTimeout
-            } else {
-                FailureKind::Timeout
-            },
-            None,
-        )
-    } else {
-        (
-            if sent == Sent::No {
-                FailureKind::Connect
-            } else {
-                FailureKind::Reset
-            },
-            None,
-        )
+    let kind = match (sent, error.is_timeout()) {
+        (Sent::No, true) => FailureKind::ConnectTimeout,
+        (Sent::No, false) => FailureKind::Connect,
+        (Sent::Maybe, true) => FailureKind::Timeout,
+        (Sent::Maybe, false) => FailureKind::Reset,
     };
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(current) = next {
-        if let Some(error) = current.downcast_ref::<ResolveError>() {
+    let mut innermost: &(dyn StdError + 'static) = error;
+    while let Some(cause) = cause_of(innermost) {
+        innermost = cause;
+        if let Some(error) = innermost.downcast_ref::<ResolveError>() {
             return match error {
                 ResolveError::Lookup(error) => (FailureKind::Dns, Some(error.to_string())),
                 ResolveError::OffLimits => (FailureKind::BlockedAddress, None),
             };
         }
-        if let Some(error) = current.downcast_ref::<rustls::Error>() {
+        if let Some(error) = innermost.downcast_ref::<rustls::Error>() {
             return (tls_kind(error, sent), Some(error.to_string()));
         }
-        next = match current.downcast_ref::<io::Error>() {
-            Some(error) if error.get_ref().is_some() => error.get_ref().map(|inner| inner as _),
-            Some(error) => {
-                found.1 = Some(error.to_string());
-                None
-            }
-            None => current.source(),
-        };
     }
-    found
+    (kind, Some(innermost.to_string()))
+}
+
+/// As [`StdError::source`], but an [`io::Error`] that wraps another error names that one, not its source.
+fn cause_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 const fn tls_kind(error: &rustls::Error, sent: Sent) -> FailureKind {

@@ -66,7 +66,7 @@ impl Default for HttpSettings {
 }
 
 /// Which proxy exchanges go through.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ProxySetting {
     /// What `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` said when the client was made.
     Environment,
@@ -74,6 +74,17 @@ pub enum ProxySetting {
     Through(Url),
     /// None.
     Direct,
+}
+
+impl fmt::Debug for ProxySetting {
+    /// Without the password that the URL of a proxy may hold.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => formatter.write_str("Environment"),
+            Self::Through(proxy) => write!(formatter, "Through({})", proxy.host_str().unwrap_or_default()),
+            Self::Direct => formatter.write_str("Direct"),
+        }
+    }
 }
 
 /// Why no HTTP client can be made.
@@ -107,7 +118,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(4);
 pub(super) struct Transport {
     settings: HttpSettings,
     proxies: Matcher,
-    pools: Mutex<Vec<(PoolKey, reqwest::Client)>>,
+    pools: Mutex<Recent<PoolKey, reqwest::Client>>,
 }
 
 impl fmt::Debug for Transport {
@@ -229,19 +240,7 @@ impl Transport {
     fn pool(&self, route: Route, authority: Option<&CaBundle>) -> Result<reqwest::Client, HttpError> {
         let key = (route, authority.map(CaBundle::fingerprint));
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = pools
-            .iter()
-            .position(|(known, _)| *known == key)
-            .map(|index| pools.remove(index));
-        let (_, client) = match known {
-            Some(pool) => pool,
-            None => (key, self.make_client(route, authority)?),
-        };
-        pools.push((key, client.clone()));
-        if pools.len() > MOST_POOLS {
-            pools.remove(0);
-        }
-        Ok(client)
+        pools.get_or_make(key, || self.make_client(route, authority))
     }
 
     fn make_client(&self, route: Route, authority: Option<&CaBundle>) -> Result<reqwest::Client, HttpError> {
@@ -296,6 +295,29 @@ impl Transport {
     }
 }
 
+/// The [`MOST_POOLS`] values that were asked for last.
+struct Recent<K, V>(Vec<(K, V)>);
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K: PartialEq, V: Clone> Recent<K, V> {
+    fn get_or_make<E>(&mut self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
+        let value = match self.0.iter().position(|(known, _)| *known == key) {
+            Some(index) => self.0.remove(index).1,
+            None => make()?,
+        };
+        self.0.push((key, value.clone()));
+        if self.0.len() > MOST_POOLS {
+            self.0.remove(0);
+        }
+        Ok(value)
+    }
+}
+
 fn to_reqwest(url: &Url, request: HttpRequest, handed_over: &Arc<AtomicBool>) -> reqwest::Request {
     let (parts, body) = request.into_parts();
     let mut request = reqwest::Request::new(parts.method, url.clone());
@@ -332,5 +354,30 @@ impl Body for NotedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.bytes.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_pools_that_were_asked_for_last_are_kept() {
+        let mut recent = Recent::default();
+        let mut log = Vec::new();
+        let first_again = |key: usize| [key, 0];
+        for key in (0..=MOST_POOLS).flat_map(first_again).chain([1]) {
+            let make = || {
+                log.push(key);
+                Ok::<_, Infallible>(key)
+            };
+            recent.get_or_make(key, make).unwrap();
+        }
+        assert_eq!(recent.0.len(), MOST_POOLS);
+        let expected: Vec<usize> = (0..=MOST_POOLS).chain([1]).collect();
+        assert_eq!(
+            log, expected,
+            "0 stays because it is in use, 1 was dropped for the last"
+        );
     }
 }

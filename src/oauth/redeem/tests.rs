@@ -32,7 +32,7 @@ fn settings() -> HttpSettings {
 /// Long enough to connect on a busy machine, short enough to wait for.
 fn hurried() -> HttpSettings {
     HttpSettings {
-        timeout: Duration::from_millis(1500),
+        timeout: Duration::from_millis(700),
         ..settings()
     }
 }
@@ -177,6 +177,12 @@ async fn a_server_error_without_an_oauth_error_leaves_the_outcome_unknown() {
             Some(SignedDuration::from_secs(7)),
             "{status}"
         );
+    }
+    let of_a_framework = r#"{"status":500,"error":"Internal Server Error","path":"/token"}"#;
+    let of_a_gateway = r#"{"error":{"code":500,"message":"Backend Error","status":"INTERNAL"}}"#;
+    for body in [of_a_framework, of_a_gateway] {
+        let failure = unknown(redeem_after(Step::Answer(response("500 Oops", "", body))).await);
+        assert_eq!(failure.kind, FailureKind::ServerError, "{body}");
     }
     let named = response("500 Internal Server Error", "", r#"{"error":"server_error"}"#);
     assert_eq!(
@@ -485,6 +491,66 @@ async fn a_proxy_may_have_any_address_and_resolves_the_name_itself() {
     );
     assert_eq!(literal.kind, FailureKind::BlockedAddress);
     assert_eq!(proxy.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_environment_names_the_proxy_and_the_certificates() {
+    let server = Server::start(vec![ok_json(TOKEN)]).await;
+    let proxy = Proxy::start(server.port).await;
+    let bundle = std::env::temp_dir().join(format!("emailasset-ca-{}.pem", std::process::id()));
+    std::fs::write(&bundle, &server.authority_pem).unwrap();
+    // Another process: changing the environment of this one is not safe while other tests run.
+    let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "oauth::redeem::tests::child_that_reads_its_environment",
+            "--ignored",
+        ])
+        .env("TEST_TOKEN_ENDPOINT", server.url("token.test").as_str())
+        .env("HTTPS_PROXY", proxy.url.as_str())
+        .env("NO_PROXY", "direct.test")
+        .env("SSL_CERT_FILE", &bundle)
+        .env_remove("https_proxy")
+        .env_remove("no_proxy")
+        .output()
+        .await
+        .unwrap();
+    std::fs::remove_file(bundle).unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    assert_eq!(
+        *proxy.asked.lock().unwrap(),
+        [format!("CONNECT token.test:{} HTTP/1.1", server.port)]
+    );
+}
+
+#[tokio::test]
+#[ignore = "started by the_environment_names_the_proxy_and_the_certificates"]
+async fn child_that_reads_its_environment() {
+    let endpoint = std::env::var("TEST_TOKEN_ENDPOINT").expect("only for that test");
+    install_tls_provider();
+    let client = TokenClient::new(HttpSettings::default()).unwrap();
+    answered(client.redeem(&redemption(Url::parse(&endpoint).unwrap(), None)).await);
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_not_sent_and_its_password_is_not_printed() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let proxy = format!("http://user:pr0xy-passw0rd@{}", listener.local_addr().unwrap());
+    let proxy = ProxySetting::Through(Url::parse(&proxy).unwrap());
+    drop(listener);
+    let client = client(HttpSettings { proxy, ..settings() });
+    let url = Url::parse("https://token.test/token").unwrap();
+    let failure = not_sent(client.redeem(&redemption(url, None)).await);
+    assert_eq!(failure.kind, FailureKind::Connect);
+    let printed = format!("{client:?} {failure:?} {failure}");
+    assert!(!printed.contains("pr0xy-passw0rd"), "{printed}");
+}
+
+#[test]
+fn a_redemption_can_run_as_a_task_of_its_own() {
+    fn assert_send<T: Send>(_: T) {}
+    let client = client(settings());
+    assert_send(client.redeem(&redemption(Url::parse("https://id.example.com/token").unwrap(), None)));
 }
 
 #[tokio::test]

@@ -43,6 +43,7 @@ pub(super) fn response(status: &str, headers: &str, body: &str) -> String {
 pub(super) struct Server {
     pub(super) port: u16,
     pub(super) authority: CaBundle,
+    pub(super) authority_pem: String,
     /// Each request, whole.
     pub(super) requests: Arc<Mutex<Vec<String>>>,
     pub(super) connections: Arc<Mutex<usize>>,
@@ -61,7 +62,8 @@ impl Server {
     /// Serves one step per request; its certificate is for `localhost` and `token.test`.
     pub(super) async fn start(steps: Vec<Step>) -> Self {
         super::install_tls_provider();
-        let (acceptor, authority) = certificate();
+        let (acceptor, authority_pem) = certificate();
+        let authority = CaBundle::from_pem(authority_pem.as_bytes()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let steps = Arc::new(Mutex::new(steps.into_iter()));
@@ -97,6 +99,7 @@ impl Server {
         Self {
             port,
             authority,
+            authority_pem,
             requests,
             connections,
             flood_ended,
@@ -155,7 +158,7 @@ async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<String> {
     }
 }
 
-fn certificate() -> (TlsAcceptor, CaBundle) {
+fn certificate() -> (TlsAcceptor, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -172,10 +175,7 @@ fn certificate() -> (TlsAcceptor, CaBundle) {
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
-    (
-        TlsAcceptor::from(Arc::new(config)),
-        CaBundle::from_pem(authority.pem().as_bytes()).unwrap(),
-    )
+    (TlsAcceptor::from(Arc::new(config)), authority.pem())
 }
 
 /// A CONNECT proxy that sends everything to one port of this machine, whatever name it is asked for.
