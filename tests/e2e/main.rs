@@ -12,4 +12,5 @@
 )]
 
 mod harness;
+mod life;
 mod support;

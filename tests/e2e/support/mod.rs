@@ -21,6 +21,7 @@ mod certificates;
 mod cluster;
 mod operator;
 mod run;
+mod stage;
 mod wait;
 
 pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match, Rotation, Step};
@@ -28,4 +29,5 @@ pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, random_suffix, run_directory};
+pub(crate) use stage::{CLIENT, Stage, condition, generation_of, install_crds, mailbox, text};
 pub(crate) use wait::{until, wait_for, wait_until_gone};
