@@ -2,7 +2,7 @@
 //!
 //! Doc comments on fields become descriptions in the CRD, so they speak to the person who writes YAML. The CEL rules beside the fields are what the API server
 //! checks; [`super::validate()`] holds the same rules in code. Every string and list has a bound, because the API server refuses a CRD whose rules might be
-//! expensive. Unknown fields are ignored when reading: a resource written for a newer operator must not stop the watch.
+//! expensive. For an optional enum it is the enum's own comment that becomes the description. Unknown fields are ignored when reading: a resource written for a newer operator must not stop the watch.
 
 use std::collections::BTreeMap;
 
@@ -166,7 +166,7 @@ pub enum Grant {
     RefreshToken,
 }
 
-/// How the client proves itself at the token endpoint (RFC 6749 §2.3).
+/// How the client proves itself at the token endpoint (RFC 6749 §2.3). Default: as the provider wants it; without a client secret: `None`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum ClientAuthentication {
@@ -178,7 +178,8 @@ pub enum ClientAuthentication {
     None,
 }
 
-/// What a server does with a refresh token when it is redeemed.
+/// What a server does with a refresh token when it is redeemed. `None`: it stays. `Soft`: a new one comes, the old one goes on working. `Strict`: a new one comes,
+/// the old one is dead. Set it only for servers outside the catalogue; default: `Strict`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum Rotation {
@@ -190,7 +191,8 @@ pub enum Rotation {
     Strict,
 }
 
-/// What becomes of the stored grant when the asset is deleted.
+/// What becomes of the stored grant when the asset is deleted. `Retain`, the default: it stays, and a new asset of the same name and mailbox takes it up.
+/// `Delete`: it goes with the asset.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[schemars(inline)]
 pub enum GrantDeletionPolicy {
@@ -249,7 +251,8 @@ pub struct MailServer {
     pub username: Option<String>,
 }
 
-/// How a connection to a mail server is encrypted.
+/// How a connection to a mail server is encrypted. `TLS`: from the first byte. `StartTLS`: upgraded before login. `None`: not at all, and no token is ever sent.
+/// Default: what the port is known for, else the provider's, else `TLS`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum Security {
