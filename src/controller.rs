@@ -103,25 +103,24 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
 
     redeem::heal(&context).await;
     let synced = Synced::new();
-    let wanted = watch_secrets(&context, &namespaces, &synced);
+    let scopes = watch::scopes(&namespaces);
+    let wanted = watch_secrets(&context, &scopes, &synced).saturating_add(scopes.len());
     let synced_now = synced.clone();
     let leadership = parts.leadership.clone();
     let metrics_of_leadership = Arc::clone(&context.metrics);
     let reconsider = stream::once(async move { synced_now.reached(wanted).await })
         .chain(WatchStream::new(parts.leadership).map(move |now| metrics_of_leadership.leadership_is(now)));
-    let assets = context.assets.clone();
     let readiness = parts.readiness;
     let all_synced = synced.clone();
     tracker.spawn(until(parts.stopping.clone(), async move {
         all_synced.reached(wanted).await;
-        if assets.wait_until_ready().await.is_ok() {
-            readiness.caches_are_synced();
-        }
+        readiness.caches_are_synced();
     }));
 
     let stopped = parts.stopping.clone();
+    let changed = watch::assets(Arc::clone(&context), writer, &namespaces, &synced);
     let turn = Turn { synced, wanted, leadership };
-    Controller::for_stream(watch::assets(Arc::clone(&context), writer, &namespaces), context.assets.clone())
+    Controller::for_stream(changed, context.assets.clone())
         .with_config(Config::default().concurrency(0))
         .reconcile_on(UnboundedReceiverStream::new(woken))
         .reconcile_all_on(reconsider)
@@ -183,18 +182,14 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
 }
 
 /// Starts the watches on Secrets, and says how many there are.
-fn watch_secrets(context: &Arc<Context>, namespaces: &[String], synced: &Synced) -> usize {
-    let scopes: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-    let mut started = 0_usize;
+fn watch_secrets(context: &Arc<Context>, scopes: &[Option<String>], synced: &Synced) -> usize {
     for scope in scopes {
         for kind in Kind::ALL {
             let watch = watch::secrets(Arc::clone(context), scope.clone(), kind, synced.clone());
             context.tracker.spawn(until(context.stopping.clone(), watch));
-            started = started.saturating_add(1);
         }
     }
-    started
+    scopes.len().saturating_mul(Kind::ALL.len())
 }
 
 async fn until(stopping: CancellationToken, task: impl Future<Output = ()>) {

@@ -300,9 +300,10 @@ fn jitter(uid: &str) -> f64 {
     f64::from(number) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// The moment by the wall clock.
+/// The moment by the wall clock, in whole seconds: that is what the API keeps, and a finer time would differ from itself after a round trip.
 pub(super) fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// Namespace and name of an asset.

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::context::Context;
+use super::{context::Context, observe::now};
 use crate::{
     leader::Permit,
     lifecycle::{Attempt, Fencing, Lifetime, Record, Redeem, Retention, SeedRecord, Source, Verdict},
@@ -137,7 +137,7 @@ impl Job {
             }
             Outcome::Unknown(failure) => {
                 let given_up = matches!(&seen.what, What::Grant(grant) if crate::store::grant::gives_up(&grant.unanswered, &attempt.source));
-                self.end(&attempt, Some(seen), &End::Unknown(Timestamp::now())).await;
+                self.end(&attempt, Some(seen), &End::Unknown(now())).await;
                 Ended::Unknown { failure, given_up }
             }
         }
@@ -226,7 +226,7 @@ impl Job {
     }
 
     fn completed_record(&self, answer: &Answer) -> Record {
-        let now = Timestamp::now();
+        let now = now();
         let life = answer.expires_in.unwrap_or(self.default_lifetime);
         let mut record = self.record.clone();
         record.generation = self.redeem.from.next();
