@@ -82,7 +82,7 @@ fn blocked(world: &World, plan: &Plan) -> Option<Decision> {
     if let Slot::Foreign { found, handover } = &world.grant {
         return match handover {
             Handover::None => conflict(messages::foreign_grant_secret(found, &plan.names)),
-            Handover::Granted => Some(Decision::step(Step::ReplaceForeignGrant, Standing::Fine)),
+            Handover::Granted => Some(Decision::step(Step::ReplaceForeignGrant, standing(world, plan))),
         };
     }
     if let (SeedClaim::Older(asset), true) = (&world.seed_claim, rotates(world, plan)) {
@@ -121,16 +121,16 @@ fn own_grant(world: &World, plan: &Plan, now: Timestamp) -> Option<Decision> {
     let grant = world.grant.ours()?;
     if grant.heritage == Heritage::Own {
         let drifted = grant.retention != plan.retention;
-        return drifted.then(|| Decision::step(Step::OwnGrant, Standing::Fine));
+        return drifted.then(|| Decision::step(Step::OwnGrant, standing(world, plan)));
     }
     Some(match client_id(world) {
-        Known::Unread => Decision::step(Step::ReadInputs, Standing::Fine),
+        Known::Unread => Decision::step(Step::ReadInputs, standing(world, plan)),
         Known::Unusable(_) => rest(world, plan, now),
         Known::Yes(id) => match &grant.record.binding {
             Some(binding) if *binding != binding_to(plan, id) => Decision::rest(Standing::Conflict(
                 messages::grant_of_another_client(binding, &plan.names),
             )),
-            _ => Decision::step(Step::OwnGrant, Standing::Fine),
+            _ => Decision::step(Step::OwnGrant, standing(world, plan)),
         },
     })
 }
@@ -147,13 +147,13 @@ fn publish(world: &World, plan: &Plan, now: Timestamp) -> Option<Decision> {
             stored == Some(token.record.generation) && token.rendering == plan.rendering
         });
         if !current && !as_stored {
-            return Some(Decision::step(Step::Publish(origin), Standing::Fine));
+            return Some(Decision::step(Step::Publish(origin), standing(world, plan)));
         }
     }
     let renamed = world.renamed.as_ref()?;
     let newer = |generation| renamed.record.generation <= generation;
     let kept_elsewhere = world.grant.ours().is_some() || token.is_some_and(|token| newer(token.record.generation));
-    (token.is_some() && kept_elsewhere).then(|| Decision::step(Step::DropRenamed, Standing::Fine))
+    (token.is_some() && kept_elsewhere).then(|| Decision::step(Step::DropRenamed, standing(world, plan)))
 }
 
 /// Where the newest access token stands that is still valid. Of two places with the same generation the grant Secret comes first: consumers may have changed
@@ -248,8 +248,13 @@ fn record_inputs(world: &World, plan: &Plan) -> Option<Decision> {
     if facts::record_has_no_holder(world, plan) {
         return None;
     }
-    let noted = &facts::record(world)?.inputs;
-    (inputs_now(world, noted) != *noted).then(|| Decision::step(Step::RecordInputs, Standing::Fine))
+    let record = facts::record(world)?;
+    let leaving = world.renamed.as_ref();
+    if leaving.is_some_and(|renamed| std::ptr::eq(record, &raw const renamed.record)) {
+        return None;
+    }
+    let noted = &record.inputs;
+    (inputs_now(world, noted) != *noted).then(|| Decision::step(Step::RecordInputs, standing(world, plan)))
 }
 
 /// What is known of the inputs now; an input that is gone or unusable leaves what was noted.

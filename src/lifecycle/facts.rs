@@ -182,7 +182,7 @@ pub(super) fn unanswered<'a>(world: &'a World, source: &Source) -> Option<&'a Un
 /// Whether the grant Secret is missing or older than the status says, where refresh tokens are replaced: it was deleted, or came back from a backup, and the
 /// refresh token at hand is probably spent.
 pub(super) fn grant_is_behind(world: &World, plan: &Plan) -> bool {
-    rotates(world, plan) && newest_stored(world) < shown_generation(world)
+    rotates(world, plan) && newest_stored(world) < newest_generation(world)
 }
 
 /// The newest grant is not at hand, and the seed in sight is the one it grew from: it is probably spent.
@@ -219,16 +219,14 @@ pub(super) fn newest_stored(world: &World) -> Generation {
         .unwrap_or_default()
 }
 
-/// Stored answers as the status knows them.
-pub(super) fn shown_generation(world: &World) -> Generation {
-    let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
-    Generation(u64::try_from(shown.unwrap_or_default()).unwrap_or_default())
-}
-
-/// The generation to redeem from: it never falls, whatever was lost or restored (invariant 1).
+/// The newest generation that left a trace anywhere: the one to redeem from, for it never falls, whatever was lost or restored (invariant 1).
 pub(super) fn newest_generation(world: &World) -> Generation {
-    let stored = record(world).map(|record| record.generation).unwrap_or_default();
-    stored.max(shown_generation(world))
+    let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
+    let shown = Generation(u64::try_from(shown.unwrap_or_default()).unwrap_or_default());
+    let grant = world.grant.ours().map(|grant| &grant.record);
+    let tokens = world.token.ours().into_iter().chain(&world.renamed);
+    let stored = tokens.map(|token| &token.record).chain(grant);
+    stored.fold(shown, |newest, record| newest.max(record.generation))
 }
 
 /// Whether no grant Secret is there though one is needed, so that nothing can be remembered in its place.

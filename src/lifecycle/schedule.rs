@@ -55,7 +55,7 @@ pub(super) fn retry_after_unknown(
 /// How long to wait after the nth failure in a row (1 is the first). `roll` in `0.0..1.0` spreads the retries of many assets.
 #[must_use]
 pub fn backoff(pace: Pace, count: i64, roll: f64) -> SignedDuration {
-    let doublings = u32::try_from(count.saturating_sub(1)).unwrap_or_default().min(16);
+    let doublings = u32::try_from(count.saturating_sub(1).clamp(0, 16)).unwrap_or_default();
     let ceiling = pace.first().saturating_mul(1_i32 << doublings).min(pace.longest());
     // Between half and the whole: "full jitter" would sometimes hammer, and a fixed delay would keep assets in step.
     ceiling
