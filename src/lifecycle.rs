@@ -4,18 +4,22 @@
 //! ([`note_failure`], [`note_success`]) and asks again, until the answer is [`Step::Rest`]; then [`status`] says how the asset stands. Nothing in this room reads
 //! a clock, makes a call or awaits anything, so every row of the design's state table and every way between two rows is a plain unit test.
 
+mod conditions;
 mod decide;
+mod facts;
 mod failure;
 mod messages;
 mod report;
 mod schedule;
 mod step;
+mod turn;
 mod world;
 
 #[cfg(test)]
 mod tests;
 
 pub use decide::{HOLDER_GRACE, decide, inputs_now};
+pub use facts::{gives_up, record};
 pub use failure::{Blame, Failure, note_failure, note_success};
 pub use messages::new_seed;
 pub use report::{Standing, condition, grant_is_dead, status};
