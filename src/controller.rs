@@ -119,7 +119,11 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
 
     let stopped = parts.stopping.clone();
     let changed = watch::assets(Arc::clone(&context), writer, &namespaces, &synced);
-    let turn = Turn { synced, wanted, leadership };
+    let turn = Turn {
+        synced,
+        wanted,
+        leadership,
+    };
     Controller::for_stream(changed, context.assets.clone())
         .with_config(Config::default().concurrency(0))
         .reconcile_on(UnboundedReceiverStream::new(woken))
@@ -200,18 +204,26 @@ async fn until(stopping: CancellationToken, task: impl Future<Output = ()>) {
 fn metrics(assets: &reflector::Store<Watched>) -> Metrics {
     let assets = assets.clone();
     Metrics::new(move || {
-        let readable = assets.state().into_iter().filter_map(|asset| asset.0.as_ref().ok().map(sample));
+        let readable = assets
+            .state()
+            .into_iter()
+            .filter_map(|asset| asset.0.as_ref().ok().map(sample));
         readable.collect()
     })
 }
 
 fn sample(asset: &crate::api::EmailAsset) -> AssetSample {
     let status = asset.status.as_ref();
-    let ready = status.and_then(|status| crate::lifecycle::condition(&status.conditions, crate::api::ConditionType::Ready));
+    let ready =
+        status.and_then(|status| crate::lifecycle::condition(&status.conditions, crate::api::ConditionType::Ready));
     AssetSample {
         namespace: asset.namespace().unwrap_or_default(),
         name: asset.name_any(),
-        ready: if ready.is_some_and(|ready| ready.status == "True") { Ready::Yes } else { Ready::No },
+        ready: if ready.is_some_and(|ready| ready.status == "True") {
+            Ready::Yes
+        } else {
+            Ready::No
+        },
         expiration: status.and_then(|status| status.token.as_ref()?.expiration_time.as_ref().map(|time| time.0)),
     }
 }

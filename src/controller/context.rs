@@ -133,7 +133,10 @@ pub(super) fn reference(asset: &Key) -> ObjectRef<Watched> {
 
 /// A recorder of Events in the operator's name.
 pub(super) fn recorder(client: Client, instance: &str) -> Recorder {
-    let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(instance.to_owned()) };
+    let reporter = Reporter {
+        controller: names::FIELD_MANAGER.to_owned(),
+        instance: Some(instance.to_owned()),
+    };
     Recorder::new(client, reporter)
 }
 
@@ -145,7 +148,10 @@ pub(super) struct Gates {
 
 impl Gates {
     pub(super) fn new(width: usize) -> Self {
-        Self { width: width.max(1), hosts: Mutex::default() }
+        Self {
+            width: width.max(1),
+            hosts: Mutex::default(),
+        }
     }
 
     /// A place at this endpoint, in the order of asking; none when the process is stopping.
@@ -164,6 +170,10 @@ impl Gates {
         if hosts.len() > 256 {
             hosts.retain(|_, gate| Arc::strong_count(gate) > 1);
         }
-        Arc::clone(hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.width))))
+        Arc::clone(
+            hosts
+                .entry(host.to_owned())
+                .or_insert_with(|| Arc::new(Semaphore::new(self.width))),
+        )
     }
 }

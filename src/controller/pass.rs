@@ -11,14 +11,14 @@ use super::{
     context::{Context, reference},
     explain::{self, Question},
     observe::{Resolved, now},
-    redeem::{self, Chain, Ended, Job},
+    redeem::{self, Chain, Ended, Job, LastTry},
     registry::Unpublished,
 };
 use crate::{
     api::{EmailAsset, EmailAssetStatus, names},
     lifecycle::{
-        self, Circumstances, Decision, Failure, Fencing, Handover, InputVersion, Origin, PlanRefusal, Presence, Record, Redeem, Retention,
-        SeedRecord, Sight, Slot, Source, Step, Verdict, World,
+        self, Circumstances, Decision, Failure, Fencing, Handover, InputVersion, Origin, PlanRefusal, Presence, Record,
+        Redeem, Retention, SeedRecord, Sight, Slot, Source, Step, Verdict, World,
     },
     oauth::{self, CaBundle, Class, Redemption},
     store::{
@@ -71,7 +71,10 @@ enum Flow {
 impl Pass {
     /// A pass over this asset.
     pub(super) fn new(context: Arc<Context>, key: Key, asset: EmailAsset) -> Self {
-        let refusal = PlanRefusal { reason: crate::api::Reason::Pending, message: String::new() };
+        let refusal = PlanRefusal {
+            reason: crate::api::Reason::Pending,
+            message: String::new(),
+        };
         let mut pass = Self {
             status: context.registry.status(&key, asset.status.as_ref()),
             failed_under: context.registry.failed_under(&key),
@@ -124,11 +127,16 @@ impl Pass {
     }
 
     async fn rest(self, world: &World, decision: &Decision) -> Action {
-        self.context.registry.note_failed_under(&self.key, self.failed_under.clone());
+        self.context
+            .registry
+            .note_failed_under(&self.key, self.failed_under.clone());
         if let Some(mut status) = lifecycle::status(world, &decision.standing, now()) {
             if let Ok(resolved) = &self.resolved {
                 let authentication = self.authentication(resolved).or_else(|| {
-                    self.status.endpoints.as_ref().and_then(|endpoints| endpoints.client_authentication)
+                    self.status
+                        .endpoints
+                        .as_ref()
+                        .and_then(|endpoints| endpoints.client_authentication)
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
@@ -168,7 +176,7 @@ impl Pass {
                 Some((key, _)) => self.delete(&key).await,
                 None => Flow::On,
             },
-            Step::SettleUnknown => self.settle_unknown().await,
+            Step::SettleUnknown => self.settle_unknown(world).await,
             Step::RecordInputs => self.record_inputs(world).await,
             Step::Publish(origin) => self.republish(*origin).await,
             Step::Redeem(redeem) => self.redeem(world, redeem).await,
@@ -183,6 +191,7 @@ impl Pass {
     }
 
     fn trouble(&self, error: &StoreError) -> Flow {
+        self.context.registry.forget_sightings();
         warn!(asset = %self.key, error = %Chain(error), "a step failed; the asset is looked at again in a moment");
         Flow::Stop(Some(AFTER_TROUBLE))
     }
@@ -205,18 +214,34 @@ impl Pass {
         if self.place.is_some() {
             return None;
         }
-        let Ok(resolved) = &self.resolved else { return Some(Flow::Stop(None)) };
+        let Ok(resolved) = &self.resolved else {
+            return Some(Flow::Stop(None));
+        };
         let endpoint = &resolved.endpoints.refresh_url;
-        let host = format!("{}:{}", endpoint.host_str().unwrap_or_default(), endpoint.port_or_known_default().unwrap_or_default());
+        let host = format!(
+            "{}:{}",
+            endpoint.host_str().unwrap_or_default(),
+            endpoint.port_or_known_default().unwrap_or_default()
+        );
         let Some(place) = self.context.gates.enter(&host, &self.context.stopping).await else {
             return Some(Flow::Stop(None));
         };
         self.place = Some(place);
         self.resolved = self.resolve();
         let current = self.context.assets.get(&reference(&self.key));
-        let generation = current.and_then(|asset| asset.0.as_ref().ok().map(|asset| (asset.metadata.uid.clone(), asset.metadata.generation)));
+        let generation = current.and_then(|asset| {
+            asset
+                .0
+                .as_ref()
+                .ok()
+                .map(|asset| (asset.metadata.uid.clone(), asset.metadata.generation))
+        });
         let ours = (self.asset.metadata.uid.clone(), self.asset.metadata.generation);
-        if generation == Some(ours) { None } else { Some(Flow::Stop(Some(Duration::ZERO))) }
+        if generation == Some(ours) {
+            None
+        } else {
+            Some(Flow::Stop(Some(Duration::ZERO)))
+        }
     }
 
     async fn read_inputs(&mut self) -> Flow {
@@ -224,16 +249,21 @@ impl Pass {
             match self.context.secrets.read(&key).await {
                 Ok(contents) => {
                     self.take_in(&key, contents.as_ref());
-                    self.inputs.client = contents.map(|contents| (contents.seen.version(), inputs::client(&key, &contents)));
+                    self.inputs.client =
+                        contents.map(|contents| (contents.seen.version(), inputs::client(&key, &contents)));
                 }
                 Err(error) => return self.trouble(&error),
             }
         }
-        let (key, data_key) = (self.seed_key(), self.asset.spec.oauth2.refresh_token_secret_ref.key.clone());
+        let (key, data_key) = (
+            self.seed_key(),
+            self.asset.spec.oauth2.refresh_token_secret_ref.key.clone(),
+        );
         match self.context.secrets.read(&key).await {
             Ok(contents) => {
                 self.take_in(&key, contents.as_ref());
-                self.inputs.seed = contents.map(|contents| (contents.seen.version(), inputs::seed(&key, &contents, &data_key)));
+                self.inputs.seed =
+                    contents.map(|contents| (contents.seen.version(), inputs::seed(&key, &contents, &data_key)));
             }
             Err(error) => return self.trouble(&error),
         }
@@ -256,13 +286,18 @@ impl Pass {
     }
 
     fn belongs(&self) -> Belongs {
-        let retention = self.resolved.as_ref().map_or(Retention::Stays, |resolved| resolved.plan.retention);
+        let retention = self
+            .resolved
+            .as_ref()
+            .map_or(Retention::Stays, |resolved| resolved.plan.retention);
         redeem::belongs(&self.key, &self.uid, &self.asset.spec.email, retention)
     }
 
     async fn own_grant(&mut self) -> Flow {
         let key = self.grant_key();
-        let Some(seen) = self.context.index.get(&key) else { return Flow::On };
+        let Some(seen) = self.context.index.get(&key) else {
+            return Flow::On;
+        };
         let belongs = self.belongs();
         let retained = matches!(&seen.what, What::Grant(grant) if grant.asset != self.uid);
         let changes = Changes {
@@ -279,7 +314,9 @@ impl Pass {
     }
 
     async fn delete(&self, key: &Key) -> Flow {
-        let Some(seen) = self.context.index.get(key) else { return Flow::On };
+        let Some(seen) = self.context.index.get(key) else {
+            return Flow::On;
+        };
         match self.context.secrets.delete(key, &seen).await {
             Ok(()) => {
                 self.context.index.forget(key, &seen.uid);
@@ -290,13 +327,26 @@ impl Pass {
         }
     }
 
-    async fn settle_unknown(&mut self) -> Flow {
+    async fn settle_unknown(&mut self, world: &World) -> Flow {
         let key = self.grant_key();
-        let Some(seen) = self.context.index.get(&key) else { return Flow::On };
-        let What::Grant(grant) = &seen.what else { return Flow::On };
+        let Some(seen) = self.context.index.get(&key) else {
+            return Flow::On;
+        };
+        let What::Grant(grant) = &seen.what else {
+            return Flow::On;
+        };
         let Some(attempt) = &grant.attempt else { return Flow::On };
-        let end = End::Unknown(now());
-        match self.context.secrets.end_attempt(&key, Some((*seen).clone()), attempt, &end).await {
+        let end = if lifecycle::gives_up(world, &attempt.source) {
+            End::Refused
+        } else {
+            End::Unknown(now())
+        };
+        match self
+            .context
+            .secrets
+            .end_attempt(&key, Some((*seen).clone()), attempt, &end)
+            .await
+        {
             Ok(Some(seen)) => {
                 self.context.index.take_in(key, seen);
                 if let Ok(resolved) = &self.resolved {
@@ -316,7 +366,9 @@ impl Pass {
             Some(seen) if seen.kind() == Kind::Grant => self.grant_key(),
             _ => self.token_key(),
         };
-        let Some(seen) = self.context.index.get(&key) else { return Flow::On };
+        let Some(seen) = self.context.index.get(&key) else {
+            return Flow::On;
+        };
         let noted = match &seen.what {
             What::Grant(grant) => &grant.record.inputs,
             What::Token(token) => &token.record.inputs,
@@ -354,7 +406,10 @@ impl Pass {
         match (token, token_type) {
             (Ok(token), token_type) => {
                 let token_type = token_type.map_or_else(|_| "Bearer".to_owned(), |text| plain(&text));
-                self.in_hand = Some(Unpublished { token: AccessToken { token, token_type }, record });
+                self.in_hand = Some(Unpublished {
+                    token: AccessToken { token, token_type },
+                    record,
+                });
                 Flow::On
             }
             (Err(_), _) => {
@@ -366,7 +421,11 @@ impl Pass {
 
     /// A Secret of ours whose contents somebody removed: its token counts as expired.
     async fn forget_lifetime(&self, seen: &Seen) -> Flow {
-        let key = if seen.kind() == Kind::Grant { self.grant_key() } else { self.token_key() };
+        let key = if seen.kind() == Kind::Grant {
+            self.grant_key()
+        } else {
+            self.token_key()
+        };
         let changes = Changes::of_annotations([(names::EXPIRATION_TIME, Some(now().to_string()))].into());
         let written = self.context.secrets.change(&key, seen, &changes).await;
         self.after_write(&key, written).await
@@ -387,12 +446,23 @@ impl Pass {
         }
         let key = self.token_key();
         let place = self.context.index.get(&key);
-        let keeps = if world.grant.ours().is_some() { KeepsLedger::InGrant } else { KeepsLedger::Here };
+        let keeps = if world.grant.ours().is_some() {
+            KeepsLedger::InGrant
+        } else {
+            KeepsLedger::Here
+        };
         let record = published_record(&unpublished.record, keeps);
         let published = self
             .context
             .secrets
-            .publish(&key, place.as_deref(), &self.belongs(), &resolved.rendering, &record, &unpublished.token)
+            .publish(
+                &key,
+                place.as_deref(),
+                &self.belongs(),
+                &resolved.rendering,
+                &record,
+                &unpublished.token,
+            )
             .await;
         match published {
             Ok(seen) => {
@@ -421,7 +491,12 @@ impl Pass {
             // Others may have been faster while this pass waited: decide again with what is known then.
             return self.take_place().await.unwrap_or(Flow::On);
         }
-        let Some(permit) = self.context.fence.open().filter(|_| !self.context.stopping.is_cancelled()) else {
+        let Some(permit) = self
+            .context
+            .fence
+            .open()
+            .filter(|_| !self.context.stopping.is_cancelled())
+        else {
             return Flow::Stop(None);
         };
         self.redemptions = self.redemptions.saturating_add(1);
@@ -441,7 +516,12 @@ impl Pass {
             belongs: self.belongs(),
             redeem: redeem.clone(),
             redemption,
-            known: self.context.index.get(&self.grant_key()).filter(|seen| seen.kind() == Kind::Grant).map(|seen| (*seen).clone()),
+            known: self
+                .context
+                .index
+                .get(&self.grant_key())
+                .filter(|seen| seen.kind() == Kind::Grant)
+                .map(|seen| (*seen).clone()),
             record: Record {
                 inputs: lifecycle::inputs_now(world, &noted.inputs),
                 scopes: resolved.endpoints.scopes.clone(),
@@ -449,6 +529,11 @@ impl Pass {
             },
             default_lifetime: resolved.endpoints.default_lifetime,
             permit,
+            last_try: if lifecycle::gives_up(world, &redeem.source) {
+                LastTry::Yes
+            } else {
+                LastTry::No
+            },
         };
         let key = self.key.clone();
         let context = Arc::clone(&self.context);
@@ -474,7 +559,8 @@ impl Pass {
             redeem,
             names: &resolved.plan.names,
             endpoints: &resolved.endpoints,
-            grant_lives: lifecycle_record(world).binding.as_ref() == Some(&redeem.binding) && !lifecycle::grant_is_dead(&world.status),
+            grant_lives: lifecycle_record(world).binding.as_ref() == Some(&redeem.binding)
+                && !lifecycle::grant_is_dead(&world.status),
         };
         match ended {
             Ended::Stored { token, record } | Ended::Fresh { token, record } => {
@@ -503,8 +589,13 @@ impl Pass {
                 self.note_failure(failure);
                 Flow::On
             }
-            Ended::Unknown { failure, given_up } => {
-                let failure = if given_up { explain::given_up(&question, &failure) } else { explain::unknown(&question, &failure) };
+            Ended::Unknown(failure) => {
+                let given_up = lifecycle::gives_up(world, &redeem.source);
+                let failure = if given_up {
+                    explain::given_up(&question, &failure)
+                } else {
+                    explain::unknown(&question, &failure)
+                };
                 self.note_failure(failure);
                 Flow::On
             }
@@ -520,7 +611,9 @@ impl Pass {
 
     /// Where nothing rotates, a refused seed goes on record in the token Secret, or, before the first token, in a grant Secret without contents.
     async fn record_refusal(&self, redeem: &Redeem) -> Flow {
-        let Source::Seed(fingerprint) = &redeem.source else { return Flow::On };
+        let Source::Seed(fingerprint) = &redeem.source else {
+            return Flow::On;
+        };
         let refused = SeedRecord {
             fingerprint: fingerprint.clone(),
             verdict: Verdict::Refused,
@@ -558,7 +651,9 @@ impl Pass {
                 stop @ Flow::Stop(_) => Err(stop),
             };
         }
-        let Ok(resolved) = &self.resolved else { return Err(Flow::On) };
+        let Ok(resolved) = &self.resolved else {
+            return Err(Flow::On);
+        };
         let refresh_token = match (&redeem.source, world.grant.ours()) {
             (Source::Grant, Some(_)) => self.stored_refresh_token().await?,
             _ => match &self.inputs.seed {
@@ -580,7 +675,9 @@ impl Pass {
             client: oauth::ClientCredentials {
                 client_id: redeem.binding.client_id.clone(),
                 client_secret: client.and_then(|client| client.secret.clone()),
-                authentication: self.authentication(resolved).map_or(oauth::ClientAuthentication::None, wire_authentication),
+                authentication: self
+                    .authentication(resolved)
+                    .map_or(oauth::ClientAuthentication::None, wire_authentication),
             },
             refresh_token,
             scopes: (!endpoints.refresh_scopes.is_empty()).then(|| endpoints.refresh_scopes.clone()),
@@ -591,10 +688,13 @@ impl Pass {
 
     fn inputs_are_stale(&self) -> bool {
         let stale = |read: Option<&InputVersion>, key: &Key| read != self.version_of(key).as_ref();
-        let client = self.client_key().is_some_and(|key| stale(self.inputs.client.as_ref().map(|(version, _)| version), &key));
+        let client = self
+            .client_key()
+            .is_some_and(|key| stale(self.inputs.client.as_ref().map(|(version, _)| version), &key));
         let key = self.seed_key();
         // A seed Secret that is gone does not matter to a grant that is stored.
-        let seed = self.version_of(&key).is_some() && stale(self.inputs.seed.as_ref().map(|(version, _)| version), &key);
+        let seed =
+            self.version_of(&key).is_some() && stale(self.inputs.seed.as_ref().map(|(version, _)| version), &key);
         client || seed
     }
 
@@ -634,28 +734,47 @@ impl Pass {
             (_, None) => false,
             _ => return resolved.endpoints.client_authentication,
         };
-        let usual = if has_secret { resolved.endpoints.authentication_with_secret } else { crate::api::ClientAuthentication::None };
+        let usual = if has_secret {
+            resolved.endpoints.authentication_with_secret
+        } else {
+            crate::api::ClientAuthentication::None
+        };
         Some(resolved.endpoints.client_authentication.unwrap_or(usual))
     }
 
     /// The certificates that `spec.oauth2.caBundleRef` names.
     async fn ca_bundle(&self) -> Result<Option<CaBundle>, Failure> {
-        let Some(reference) = &self.asset.spec.oauth2.ca_bundle_ref else { return Ok(None) };
-        let place = format!("ConfigMap {}/{}, key {} (spec.oauth2.caBundleRef)", self.key.namespace, reference.name, reference.key);
+        let Some(reference) = &self.asset.spec.oauth2.ca_bundle_ref else {
+            return Ok(None);
+        };
+        let place = format!(
+            "ConfigMap {}/{}, key {} (spec.oauth2.caBundleRef)",
+            self.key.namespace, reference.name, reference.key
+        );
         let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
             kube::Api::namespaced(self.context.client.clone(), &self.key.namespace);
         let found = tokio::time::timeout(self.context.settings.api_timeout, api.get_opt(&reference.name)).await;
         let map = match found {
             Ok(Ok(Some(map))) => map,
-            Ok(Ok(None)) => return Err(explain::no_ca_bundle(format!("{place} does not exist. Create it with the CA certificates in PEM form."))),
+            Ok(Ok(None)) => {
+                return Err(explain::no_ca_bundle(format!(
+                    "{place} does not exist. Create it with the CA certificates in PEM form."
+                )));
+            }
             Ok(Err(_)) | Err(_) => {
-                return Err(explain::no_ca_bundle(format!("{place} could not be read from the API server; it is tried again.")));
+                return Err(explain::no_ca_bundle(format!(
+                    "{place} could not be read from the API server; it is tried again."
+                )));
             }
         };
         let Some(pem) = map.data.and_then(|mut data| data.remove(&reference.key)) else {
-            return Err(explain::no_ca_bundle(format!("{place} is not there: the ConfigMap has no such key.")));
+            return Err(explain::no_ca_bundle(format!(
+                "{place} is not there: the ConfigMap has no such key."
+            )));
         };
-        CaBundle::from_pem(pem.as_bytes()).map(Some).map_err(|error| explain::no_ca_bundle(format!("{place} {error}.")))
+        CaBundle::from_pem(pem.as_bytes())
+            .map(Some)
+            .map_err(|error| explain::no_ca_bundle(format!("{place} {error}.")))
     }
 
     fn note_failure(&mut self, failure: Failure) {
@@ -678,9 +797,7 @@ impl Pass {
 }
 
 fn lifecycle_record(world: &World) -> Record {
-    let grant = world.grant.ours().map(|grant| &grant.record);
-    let token = world.token.ours().or(world.renamed.as_ref()).map(|token| &token.record);
-    grant.or(token).cloned().unwrap_or_default()
+    lifecycle::record(world).cloned().unwrap_or_default()
 }
 
 fn plain(text: &SecretString) -> String {

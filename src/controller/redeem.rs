@@ -17,8 +17,9 @@ use crate::{
     lifecycle::{Attempt, Fencing, Lifetime, Record, Redeem, Retention, SeedRecord, Source, Verdict},
     oauth::{Answer, Class, Outcome, Redemption, Refusal, TransportFailure},
     store::{
-        Key, Seen, StoreError, What,
+        Key, Seen, StoreError,
         grant::{Belongs, End, NewGrant, Stored},
+        inputs,
         spool::EntryId,
         token::AccessToken,
     },
@@ -41,6 +42,16 @@ pub(super) struct Job {
     /// How long an access token lives when the answer does not say.
     pub(super) default_lifetime: SignedDuration,
     pub(super) permit: Permit,
+    pub(super) last_try: LastTry,
+}
+
+/// Whether a candidate is given up if this try goes unanswered too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastTry {
+    /// It is.
+    Yes,
+    /// It may be tried again.
+    No,
 }
 
 /// How a redemption ended for the pass that waits for it.
@@ -54,7 +65,7 @@ pub(super) enum Ended {
     /// The request did not leave.
     NotSent(TransportFailure),
     /// No answer came.
-    Unknown { failure: TransportFailure, given_up: bool },
+    Unknown(TransportFailure),
     /// Somebody else was faster, or the world has changed: look again.
     Raced,
     /// Not our turn any more: nothing was sent.
@@ -81,11 +92,15 @@ impl Job {
         match self.send().await {
             Outcome::Answered(answer) => {
                 let rotated = self.new_refresh_token(&answer).is_some();
-                if rotated { self.keep(answer, None).await } else { self.fresh(&answer) }
+                if rotated {
+                    self.keep(answer, None).await
+                } else {
+                    self.fresh(&answer)
+                }
             }
             Outcome::Refused(refusal) => Ended::Refused(refusal),
             Outcome::NotSent(failure) => Ended::NotSent(failure),
-            Outcome::Unknown(failure) => Ended::Unknown { failure, given_up: false },
+            Outcome::Unknown(failure) => Ended::Unknown(failure),
         }
     }
 
@@ -100,7 +115,12 @@ impl Job {
         let attempt = self.attempt();
         let opened = Instant::now();
         fail_point!("before-attempt", |_| std::process::abort());
-        let seen = match self.context.secrets.open_attempt(&self.belongs, self.known.as_ref(), &attempt).await {
+        let seen = match self
+            .context
+            .secrets
+            .open_attempt(&self.belongs, self.known.as_ref(), &attempt)
+            .await
+        {
             Ok(seen) => seen,
             Err(StoreError::Conflict(_) | StoreError::Exists(_)) => return self.raced().await,
             Err(StoreError::NamespaceGone(_)) => return Ended::Dropped("the namespace is gone"),
@@ -126,19 +146,31 @@ impl Job {
         match outcome {
             Outcome::Answered(answer) => self.keep(answer, Some(seen)).await,
             Outcome::Refused(refusal) => {
-                let end = if refusal.class == Class::Reauthorize { End::Refused } else { End::Settled };
+                let end = if refusal.class == Class::Reauthorize {
+                    End::Refused
+                } else {
+                    End::Settled
+                };
                 // Read again before a grant is called dead: somebody may have stored a newer one (invariant 2).
                 let known = (end == End::Settled).then_some(seen);
-                if self.end(&attempt, known, &end).await { Ended::Refused(refusal) } else { Ended::Raced }
+                if self.end(&attempt, known, &end).await {
+                    Ended::Refused(refusal)
+                } else {
+                    Ended::Raced
+                }
             }
             Outcome::NotSent(failure) => {
                 self.end(&attempt, Some(seen), &End::Settled).await;
                 Ended::NotSent(failure)
             }
             Outcome::Unknown(failure) => {
-                let given_up = matches!(&seen.what, What::Grant(grant) if crate::store::grant::gives_up(&grant.unanswered, &attempt.source));
-                self.end(&attempt, Some(seen), &End::Unknown(now())).await;
-                Ended::Unknown { failure, given_up }
+                let end = if self.last_try == LastTry::Yes {
+                    End::Refused
+                } else {
+                    End::Unknown(now())
+                };
+                self.end(&attempt, Some(seen), &end).await;
+                Ended::Unknown(failure)
             }
         }
     }
@@ -172,7 +204,10 @@ impl Job {
                 }
                 Err(StoreError::NamespaceGone(_)) => return false,
                 Err(StoreError::Conflict(_)) => {}
-                Err(error) => pauses.wait(&self.key, "ending an attempt", &error).await,
+                Err(error) => {
+                    self.context.registry.forget_sightings();
+                    pauses.wait(&self.key, "ending an attempt", &error).await;
+                }
             }
         }
     }
@@ -193,8 +228,14 @@ impl Job {
         }
         match stored {
             Stored::Here(_) => {
-                let token = AccessToken { token: new.access_token, token_type: new.token_type };
-                Ended::Stored { token, record: new.record }
+                let token = AccessToken {
+                    token: new.access_token,
+                    token_type: new.token_type,
+                };
+                Ended::Stored {
+                    token,
+                    record: new.record,
+                }
             }
             Stored::Superseded(_) => Ended::Raced,
             Stored::Dropped(why) => Ended::Dropped(why),
@@ -203,16 +244,22 @@ impl Job {
 
     fn fresh(self, answer: &Answer) -> Ended {
         let record = self.completed_record(answer);
-        Ended::Fresh { token: access_token(answer), record }
+        Ended::Fresh {
+            token: access_token(answer),
+            record,
+        }
     }
 
     fn new_grant(&self, answer: &Answer) -> NewGrant {
-        let refresh_token = self.new_refresh_token(answer).unwrap_or_else(|| self.redemption.refresh_token.clone());
+        let refresh_token = self
+            .new_refresh_token(answer)
+            .unwrap_or_else(|| self.redemption.refresh_token.clone());
         let token = access_token(answer);
         NewGrant {
             belongs: self.belongs.clone(),
             from: self.redeem.from,
             source: self.redeem.source.clone(),
+            spent: inputs::fingerprint(&self.redemption.refresh_token),
             record: self.completed_record(answer),
             refresh_token,
             access_token: token.token,
@@ -222,7 +269,10 @@ impl Job {
 
     fn new_refresh_token(&self, answer: &Answer) -> Option<SecretString> {
         let sent = self.redemption.refresh_token.expose_secret();
-        answer.refresh_token.clone().filter(|token| token.expose_secret() != sent)
+        answer
+            .refresh_token
+            .clone()
+            .filter(|token| token.expose_secret() != sent)
     }
 
     fn completed_record(&self, answer: &Answer) -> Record {
@@ -231,7 +281,10 @@ impl Job {
         let mut record = self.record.clone();
         record.generation = self.redeem.from.next();
         record.binding = Some(self.redeem.binding.clone());
-        record.lifetime = Some(Lifetime { issued: now, expires: now.checked_add(life).unwrap_or(Timestamp::MAX) });
+        record.lifetime = Some(Lifetime {
+            issued: now,
+            expires: now.checked_add(life).unwrap_or(Timestamp::MAX),
+        });
         if let Some(scopes) = &answer.scopes {
             record.scopes.clone_from(scopes);
         }
@@ -254,7 +307,10 @@ impl Job {
 }
 
 fn access_token(answer: &Answer) -> AccessToken {
-    AccessToken { token: answer.access_token.clone(), token_type: answer.token_type.clone() }
+    AccessToken {
+        token: answer.access_token.clone(),
+        token_type: answer.token_type.clone(),
+    }
 }
 
 /// Stores an answer, trying until the API server has taken it or there is no place for it any more.
@@ -274,7 +330,10 @@ pub(super) async fn store(context: &Context, asset: &Key, new: &NewGrant, known:
                 return stored;
             }
             Err(StoreError::Conflict(_)) => {}
-            Err(error) => pauses.wait(asset, "storing an answer", &error).await,
+            Err(error) => {
+                context.registry.forget_sightings();
+                pauses.wait(asset, "storing an answer", &error).await;
+            }
         }
     }
 }
@@ -322,7 +381,9 @@ impl Pauses {
         if self.0 == 0 {
             warn!(%asset, error = %Chain(error), "{doing} failed; trying until it works");
         }
-        let pause = Duration::from_millis(100).saturating_mul(1 << self.0.min(6)).min(Duration::from_secs(5));
+        let pause = Duration::from_millis(100)
+            .saturating_mul(1 << self.0.min(6))
+            .min(Duration::from_secs(5));
         self.0 = self.0.saturating_add(1);
         tokio::time::sleep(pause).await;
     }

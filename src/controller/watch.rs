@@ -53,7 +53,9 @@ impl Synced {
 /// Keeps the index of one kind of Secrets in one namespace (or all) until it is dropped.
 pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, kind: Kind, synced: Synced) {
     let api: Api<PartialObjectMeta<Secret>> = scoped(context.client.clone(), namespace.as_deref());
-    let config = watcher::Config::default().fields(&kind.field_selector()).page_size(PAGE);
+    let config = watcher::Config::default()
+        .fields(&kind.field_selector())
+        .page_size(PAGE);
     let mut events = watcher::watcher(api, config).default_backoff().boxed();
     let mut listed: HashSet<Key> = HashSet::new();
     let mut first = true;
@@ -70,6 +72,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
                 }
             }
             Err(error) => {
+                context.registry.forget_sightings();
                 // The watcher tries again by itself; one line for each outage is enough.
                 if troubled {
                     debug!(%error, ?kind, "the watch on Secrets still fails");
@@ -136,7 +139,10 @@ fn wake_owner(context: &Context, secret: &Key, owner: Option<(String, String)>) 
 }
 
 fn secret_key(object: &PartialObjectMeta<Secret>) -> Key {
-    Key::new(object.metadata.namespace.as_deref().unwrap_or_default(), object.metadata.name.as_deref().unwrap_or_default())
+    Key::new(
+        object.metadata.namespace.as_deref().unwrap_or_default(),
+        object.metadata.name.as_deref().unwrap_or_default(),
+    )
 }
 
 /// The assets whose passes could come to another result, as they come. Keeps the store that `writer` writes.
@@ -153,8 +159,17 @@ pub(super) fn assets(
     let watches = scopes.into_iter().map(|namespace| {
         let api: Api<Watched> = scoped(context.client.clone(), namespace.as_deref());
         let events = watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
-        let mut lists = Lists { assets: context.assets.clone(), namespace, listed: HashSet::new(), synced: Some(synced.clone()) };
-        events.map_ok(prune).map_ok(move |event| stream::iter(lists.changes(event)).map(Ok)).try_flatten().boxed()
+        let mut lists = Lists {
+            assets: context.assets.clone(),
+            namespace,
+            listed: HashSet::new(),
+            synced: Some(synced.clone()),
+        };
+        events
+            .map_ok(prune)
+            .map_ok(move |event| stream::iter(lists.changes(event)).map(Ok))
+            .try_flatten()
+            .boxed()
     });
     let ready = stream::iter([Ok(watcher::Event::Init), Ok(watcher::Event::InitDone)]);
     let events = ready.chain(stream::select_all(watches));
@@ -163,7 +178,11 @@ pub(super) fn assets(
 
 /// The namespaces to watch, each by itself, or all at once.
 pub(super) fn scopes(namespaces: &[String]) -> Vec<Option<String>> {
-    if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() }
+    if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().cloned().map(Some).collect()
+    }
 }
 
 /// Turns the lists of one watch into single changes.
@@ -200,10 +219,15 @@ impl Lists {
 
     /// What was deleted while nobody watched.
     fn gone(&self) -> Vec<watcher::Event<Watched>> {
-        let here = |key: &Key| self.namespace.as_deref().is_none_or(|namespace| namespace == &*key.namespace);
+        let here = |key: &Key| {
+            self.namespace
+                .as_deref()
+                .is_none_or(|namespace| namespace == &*key.namespace)
+        };
         let known = self.assets.state().into_iter().map(|asset| (asset_key(&asset), asset));
         let gone = known.filter(|(key, _)| here(key) && !self.listed.contains(key));
-        gone.map(|(_, asset)| watcher::Event::Delete((*asset).clone())).collect()
+        gone.map(|(_, asset)| watcher::Event::Delete((*asset).clone()))
+            .collect()
     }
 }
 

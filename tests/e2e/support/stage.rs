@@ -58,7 +58,9 @@ impl Stage {
             kubeconfig,
         };
         let secret = registered.client_secret.unwrap_or_default();
-        stage.put_secret("oauth-client", &json!({"client_id": CLIENT, "client_secret": secret})).await;
+        stage
+            .put_secret("oauth-client", &json!({"client_id": CLIENT, "client_secret": secret}))
+            .await;
         stage
     }
 
@@ -74,7 +76,12 @@ impl Stage {
 
     /// One more operator, with a spool of its own as in a pod of its own.
     pub(crate) async fn other_replica(&self, arguments: &[&str]) -> Operator {
-        self.replica(&run_directory().join(format!("spool-{}", random_suffix())), arguments, &[]).await
+        self.replica(
+            &run_directory().join(format!("spool-{}", random_suffix())),
+            arguments,
+            &[],
+        )
+        .await
     }
 
     async fn replica(&self, spool: &std::path::Path, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
@@ -90,17 +97,26 @@ impl Stage {
             args.extend([flag.into(), value.into()]);
         }
         args.extend(["--spool-dir".into(), spool.as_os_str().to_owned()]);
-        args.extend(["--ca-bundle".into(), Certificates::shared().authority.as_os_str().to_owned()]);
+        args.extend([
+            "--ca-bundle".into(),
+            Certificates::shared().authority.as_os_str().to_owned(),
+        ]);
         args.push("--allow-private-addresses".into());
         args.extend(arguments.iter().map(Into::into));
         let operator = Operator::start(OperatorOptions {
             args,
-            env: environment.iter().map(|(name, value)| ((*name).to_owned(), value.into())).collect(),
+            env: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.into()))
+                .collect(),
             kubeconfig: self.kubeconfig.clone(),
         });
         let url = format!("http://{listen}/readyz");
         until("the operator is ready", || async {
-            reqwest::get(&url).await.ok().filter(|answer| answer.status().is_success())
+            reqwest::get(&url)
+                .await
+                .ok()
+                .filter(|answer| answer.status().is_success())
         })
         .await;
         operator
@@ -128,7 +144,11 @@ impl Stage {
     /// A seed for this account in the Secret `<asset>-seed`; the grant's ID at the server.
     pub(crate) async fn seed(&self, asset: &str) -> String {
         let minted = self.server.mint(CLIENT, &mailbox(asset)).await;
-        self.put_secret(&format!("{asset}-seed"), &json!({"refresh_token": minted.refresh_token})).await;
+        self.put_secret(
+            &format!("{asset}-seed"),
+            &json!({"refresh_token": minted.refresh_token}),
+        )
+        .await;
         minted.grant_id
     }
 
@@ -171,7 +191,13 @@ impl Stage {
     }
 
     /// Waits until a condition has this status and reason.
-    pub(crate) async fn wait_for_condition(&self, asset: &str, kind: ConditionType, status: &str, reason: &str) -> EmailAsset {
+    pub(crate) async fn wait_for_condition(
+        &self,
+        asset: &str,
+        kind: ConditionType,
+        status: &str,
+        reason: &str,
+    ) -> EmailAsset {
         let what = format!("{kind} is {status} ({reason})");
         wait_for(&self.assets, asset, &what, |asset| {
             condition(asset, kind).is_some_and(|said| said.0 == status && said.1 == reason)
@@ -181,18 +207,26 @@ impl Stage {
 
     /// Waits until the asset is Ready.
     pub(crate) async fn wait_until_ready(&self, asset: &str) -> EmailAsset {
-        self.wait_for_condition(asset, ConditionType::Ready, "True", "Fresh").await
+        self.wait_for_condition(asset, ConditionType::Ready, "True", "Fresh")
+            .await
     }
 
     /// Waits until the published token has this generation.
     pub(crate) async fn wait_for_generation(&self, asset: &str, generation: u64) -> Secret {
         let name = format!("{asset}-token");
-        wait_for(&self.secrets, &name, &format!("generation {generation}"), |secret| generation_of(secret) == Some(generation)).await
+        wait_for(&self.secrets, &name, &format!("generation {generation}"), |secret| {
+            generation_of(secret) == Some(generation)
+        })
+        .await
     }
 
     /// The access token that consumers see.
     pub(crate) async fn access_token(&self, asset: &str) -> String {
-        let secret = self.secrets.get(&format!("{asset}-token")).await.expect("the token Secret is there");
+        let secret = self
+            .secrets
+            .get(&format!("{asset}-token"))
+            .await
+            .expect("the token Secret is there");
         text(&secret, "access_token")
     }
 
@@ -218,7 +252,13 @@ pub(crate) fn condition(asset: &EmailAsset, kind: ConditionType) -> Option<(Stri
 
 /// The generation that a Secret of ours says it has.
 pub(crate) fn generation_of(secret: &Secret) -> Option<u64> {
-    secret.metadata.annotations.as_ref()?.get("emailasset.dev/generation")?.parse().ok()
+    secret
+        .metadata
+        .annotations
+        .as_ref()?
+        .get("emailasset.dev/generation")?
+        .parse()
+        .ok()
 }
 
 /// A text value of a Secret.
@@ -247,14 +287,30 @@ async fn install(cluster: &Cluster) {
 
 /// Installs the CRD in a cluster.
 pub(crate) async fn install_crds(cluster: &Cluster) {
-    cluster.kubectl(&["apply", "--server-side", "-f", "crds/emailassets.yaml"]).await;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd/emailassets.emailasset.dev", "--timeout=30s"]).await;
+    cluster
+        .kubectl(&["apply", "--server-side", "-f", "crds/emailassets.yaml"])
+        .await;
+    cluster
+        .kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "crd/emailassets.emailasset.dev",
+            "--timeout=30s",
+        ])
+        .await;
 }
 
 async fn grant_rights(cluster: &Cluster, namespace: &str) {
     let account = format!("{namespace}:operator");
     let binding = format!("operator-{namespace}");
     cluster
-        .kubectl(&["create", "clusterrolebinding", &binding, "--clusterrole=cluster-admin", "--serviceaccount", &account])
+        .kubectl(&[
+            "create",
+            "clusterrolebinding",
+            &binding,
+            "--clusterrole=cluster-admin",
+            "--serviceaccount",
+            &account,
+        ])
         .await;
 }
