@@ -84,7 +84,9 @@ pub async fn run(settings: Run) -> Result<()> {
     match tokio::time::timeout(shutdown_grace, finish).await {
         Ok(finished) => finished.context("the controller ended in a panic")?,
         Err(_) => {
-            warn!("not everything that was open could be finished in time; what is spooled is stored at the next start")
+            warn!(
+                "not everything that was open could be finished in time; what is spooled is stored at the next start"
+            );
         }
     }
     server.abort();

@@ -12,4 +12,4 @@ pub mod spool;
 pub mod token;
 
 pub use index::{Change, Grant, Index, Key, Kind, Seen, Token, What};
-pub use secrets::{Changes, Contents, Draft, METADATA_ONLY, Secrets, StoreError, Unusable};
+pub use secrets::{Changes, Contents, Draft, METADATA_ONLY, OnWrite, Secrets, StoreError, Unusable};

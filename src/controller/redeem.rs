@@ -220,12 +220,14 @@ impl Job {
         if let Err(error) = self.context.spool.keep(&entry, &new.to_spool()) {
             error!(asset = %self.key, error = %Chain(&error), "the answer could not be spooled; storing it at once");
         }
+        self.context.count_spool();
         fail_point!("after-spool", |_| std::process::abort());
         let stored = store(&self.context, &self.key, &new, known).await;
         fail_point!("after-store", |_| std::process::abort());
         if let Err(error) = self.context.spool.forget(&entry) {
             warn!(asset = %self.key, error = %Chain(&error), "a stored answer stays in the spool; it is recognised as stored at the next start");
         }
+        self.context.count_spool();
         match stored {
             Stored::Here(_) => {
                 let token = AccessToken {
@@ -339,7 +341,7 @@ pub(super) async fn store(context: &Context, asset: &Key, new: &NewGrant, known:
 }
 
 /// Puts what the spool holds into grant Secrets: the answers of a process that was killed before it could (invariant 1).
-pub(super) async fn heal(context: &Arc<Context>) {
+pub(super) fn heal(context: &Arc<Context>) {
     let entries = match context.spool.entries() {
         Ok(entries) => entries,
         Err(error) => return error!(error = %Chain(&error), "the spool cannot be read"),

@@ -64,7 +64,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
         match event {
             Ok(event) => {
                 troubled = false;
-                if let Some(()) = take_in(&context, &namespace, kind, event, &mut listed)
+                if let Some(()) = take_in(&context, namespace.as_deref(), kind, event, &mut listed)
                     && first
                 {
                     first = false;
@@ -88,7 +88,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
 /// Takes one event into the index; `Some` after a whole list.
 fn take_in(
     context: &Context,
-    namespace: &Option<String>,
+    namespace: Option<&str>,
     kind: Kind,
     event: watcher::Event<PartialObjectMeta<Secret>>,
     listed: &mut HashSet<Key>,
@@ -117,7 +117,7 @@ fn take_in(
             (key, change)
         }
         watcher::Event::InitDone => {
-            for key in index.keep_only(kind, namespace.as_deref(), listed) {
+            for key in index.keep_only(kind, namespace, listed) {
                 context.wake_dependents(&key);
             }
             listed.clear();
