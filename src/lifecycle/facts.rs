@@ -164,14 +164,20 @@ pub(super) fn living_grant(world: &World, plan: &Plan, client: &str) -> Option<L
     }
 }
 
+/// Whether a grant goes on whatever becomes of a candidate: one is stored, under the present client and endpoint, and the provider has not refused it.
+#[must_use]
+pub fn grant_lives(world: &World) -> bool {
+    let (Ok(plan), Known::Yes(client)) = (&world.plan, client_id(world)) else {
+        return false;
+    };
+    living_grant(world, plan, client).is_some()
+}
+
 /// Whether one more unanswered try with this refresh token settles it as refused. A candidate is retried once while another grant goes on; without one it is
 /// tried until the provider answers, since an unknown outcome alone never asks a person to act (invariant 2).
 #[must_use]
 pub fn gives_up(world: &World, source: &Source) -> bool {
-    let (Source::Seed(_), Ok(plan), Known::Yes(client)) = (source, &world.plan, client_id(world)) else {
-        return false;
-    };
-    unanswered(world, source).is_some() && living_grant(world, plan, client).is_some()
+    matches!(source, Source::Seed(_)) && unanswered(world, source).is_some() && grant_lives(world)
 }
 
 /// The tries with this refresh token that went unanswered.

@@ -15,6 +15,18 @@ use crate::{
     },
 };
 
+/// So many random cases, or as many as `PROPTEST_CASES` says.
+fn cases(count: u32) -> ProptestConfig {
+    let wanted = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: wanted.unwrap_or(count),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 /// Something that happens to an asset.
 #[derive(Debug, Clone)]
 enum Event {
@@ -285,7 +297,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn any_world_comes_to_rest_and_stays_there(world in worlds(), answers in proptest::collection::vec(answers(), 0..6)) {
@@ -312,7 +324,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(50))]
 
     #[test]
     fn days_of_trouble_break_no_rule(rotation in rotations(), events in proptest::collection::vec(events(), 1..60)) {

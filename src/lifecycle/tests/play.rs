@@ -13,8 +13,8 @@ use crate::{
     lifecycle::{
         Attempt, Blame, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input,
         InputVersion, Lifetime, Origin, Record, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret,
-        Verdict, World, condition, decide, gives_up, grant_is_dead, inputs_now, note_failure, note_success, record,
-        status,
+        Verdict, World, condition, decide, gives_up, grant_is_dead, grant_lives, inputs_now, note_failure,
+        note_success, record, status,
     },
 };
 
@@ -298,7 +298,7 @@ impl Life {
     }
 
     fn note_answer(&mut self, redeem: &Redeem, answer: Answer) {
-        let grant_lives = self.grant_lives();
+        let grant_lives = grant_lives(&self.world);
         let failed = match (answer, &redeem.source) {
             (Answer::Refused, Source::Seed(fingerprint)) => {
                 self.note_refused(ledger_line(fingerprint, Verdict::Refused, redeem));
@@ -384,10 +384,6 @@ impl Life {
             Slot::Ours(grant) => grant,
             other => panic!("no grant Secret of ours: {other:?}"),
         }
-    }
-
-    fn grant_lives(&self) -> bool {
-        record(&self.world).is_some_and(|record| record.binding.is_some()) && !grant_is_dead(&self.world.status)
     }
 
     /// Rules for every request (invariants 1, 2, 3 and the design's section 3).
