@@ -104,7 +104,7 @@ fn a_seed_that_the_lost_grant_did_not_grow_from_is_redeemed_at_once() {
 fn a_restored_ledger_that_does_not_know_the_present_seed_does_not_make_it_new() {
     // The backup is older than the seed: its ledger has never seen it, but the published token grew from it.
     let world = restored().grant_secret(|grant| {
-        grant.record.seeds = SeedLedger::default().with(super::worlds::line("old", Verdict::Taken))
+        grant.record.seeds = SeedLedger::default().with(super::worlds::line("old", Verdict::Taken));
     });
     let mut life = Life::of(world);
     life.until(59);

@@ -208,9 +208,17 @@ prop_compose! {
             let verdict = if taken { Verdict::Taken } else { Verdict::Refused };
             record.seeds = record.seeds.with(line(&name.to_string(), verdict));
         }
-        record.inputs = InputsSeen {
-            client: noted.map(|name| (version("0"), name.to_string())),
-            seed: noted.map(|name| (version("1"), fingerprint(&name.to_string()))),
+        // An edition never means two things: notes are of the present one or of an earlier one.
+        record.inputs = match noted {
+            Some(0) => InputsSeen {
+                client: Some((version("0"), "0".to_owned())),
+                seed: Some((version("1"), fingerprint("1"))),
+            },
+            Some(name) => InputsSeen {
+                client: Some((version("earlier client"), name.to_string())),
+                seed: Some((version("earlier seed"), fingerprint(&name.to_string()))),
+            },
+            None => InputsSeen::default(),
         };
         record
     }

@@ -194,7 +194,7 @@ impl Life {
                 let source = self.grant_mut().attempt.take().unwrap().source;
                 self.note_silence(&source);
             }
-            Step::Redeem(redeem) => self.redeem(redeem),
+            Step::Redeem(redeem) => self.redeem(&redeem),
             Step::Publish(origin) => self.publish(origin),
             Step::RecordInputs => {
                 let known = inputs_now(&self.world, &record(&self.world).unwrap().inputs);
@@ -219,15 +219,15 @@ impl Life {
         };
     }
 
-    fn redeem(&mut self, redeem: Redeem) {
-        self.check_redeem(&redeem);
+    fn redeem(&mut self, redeem: &Redeem) {
+        self.check_redeem(redeem);
         self.sent.push((self.now, redeem.clone()));
         let answer = self.answers.pop_front().unwrap_or(Answer::Token(3600));
         if redeem.fencing == Fencing::Recorded {
-            self.open_attempt(&redeem);
+            self.open_attempt(redeem);
         }
         match answer {
-            Answer::Token(seconds) => self.store(&redeem, seconds),
+            Answer::Token(seconds) => self.store(redeem, seconds),
             Answer::Crash if redeem.fencing == Fencing::Recorded => {
                 self.restart();
             }
@@ -235,7 +235,7 @@ impl Life {
                 if let Slot::Ours(grant) = &mut self.world.grant {
                     grant.attempt = None;
                 }
-                self.note_answer(&redeem, answer);
+                self.note_answer(redeem, answer);
             }
         }
     }

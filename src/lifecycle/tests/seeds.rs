@@ -184,7 +184,7 @@ fn generation_goes_on_through_seeds() {
 #[test]
 fn a_provider_that_begins_to_rotate_is_fenced_with_the_ledger_of_the_token_secret() {
     let mut life = not_rotating();
-    life.change(|world| world.rotating()).until(45);
+    life.change(World::rotating).until(45);
     assert_eq!(sources(&life), [Source::Grant]);
     let Slot::Ours(grant) = &life.world.grant else {
         panic!("no grant Secret")
