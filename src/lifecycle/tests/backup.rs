@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     api::Rotation,
-    lifecycle::{Generation, History, SeedLedger, Slot, Source, Step, Verdict, World, decide},
+    lifecycle::{Activity, Generation, History, SeedLedger, Slot, Source, Step, Verdict, World, decide},
 };
 
 const FRESH: &str = "R T Fresh | A T Stored | X T Refreshed";
@@ -126,15 +126,18 @@ fn a_lost_grant_without_a_published_token_is_seeded_again_at_once() {
 }
 
 #[test]
-fn a_restart_does_not_forget_which_seed_the_lost_grant_grew_from() {
-    let mut life = Life::of(lost());
-    life.change(|world| world.seeded("a-again-under-a-new-edition"))
-        .answers
-        .extend([Answer::Trouble; 2]);
-    life.pass();
-    life.restart().until(0);
+fn looking_at_a_new_seed_does_not_make_it_the_one_that_the_lost_grant_grew_from() {
+    let mut life = Life::of(lost().suspended());
+    life.set_clock(minute(10)).change(|world| world.seeded("b")).until(11);
     let noted = life.world.token.ours().unwrap().record.inputs.seed.clone().unwrap().1;
     assert_eq!(Source::Seed(noted), seed("a"));
+    life.world.activity = Activity::Active;
+    life.restart().until(12);
+    assert_eq!(
+        sent(&life),
+        [(11, seed("b"))],
+        "it is new, and need not wait for the published token to end"
+    );
 }
 
 #[test]

@@ -56,7 +56,6 @@ pub(super) struct Life {
     not_before: Option<Timestamp>,
     highest: Generation,
     shown: Option<Generation>,
-    published: bool,
 }
 
 impl Life {
@@ -81,7 +80,6 @@ impl Life {
             not_before: None,
             highest: Generation::default(),
             shown: None,
-            published: false,
         }
     }
 
@@ -467,10 +465,14 @@ impl Life {
             if valid && same {
                 assert_eq!(ready, "True", "a valid token is published: {}", row(status));
             }
-            if valid && same && self.published {
-                assert_eq!(says(ConditionType::Reconciling), None);
+            if same {
+                assert_eq!(
+                    says(ConditionType::Reconciling),
+                    None,
+                    "this is no first token: {}",
+                    row(status)
+                );
             }
-            self.published |= valid && same;
         }
         let stored = record(&self.world)
             .filter(|record| record.binding.is_some())
