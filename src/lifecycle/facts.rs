@@ -56,6 +56,17 @@ pub fn record(world: &World) -> Option<&Record> {
     })
 }
 
+/// What the record of a grant Secret begins with that is made for a first attempt. A token Secret that holds the ledger of seeds hands its record over: without
+/// that, a seed whose provider has begun to rotate would look new once it was spent, and sending it again could kill the grant that grew from it.
+#[must_use]
+pub fn record_to_begin_with(world: &World) -> Record {
+    let holder = record(world).filter(|record| !record.seeds.0.is_empty());
+    Record {
+        generation: newest_generation(world),
+        ..holder.cloned().unwrap_or_default()
+    }
+}
+
 /// Whether attempts are recorded: the provider rotates or might, or it did once, which is why a grant Secret exists or has existed.
 pub(super) fn rotates(world: &World, plan: &Plan) -> bool {
     plan.rotation != Rotation::None || world.grant.ours().is_some() || grant_secret_existed(world)

@@ -14,7 +14,7 @@ use crate::{
         Attempt, Blame, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input,
         InputVersion, Lifetime, Origin, Record, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret,
         Verdict, World, condition, decide, gives_up, grant_is_dead, grant_lives, inputs_now, note_failure,
-        note_success, record, status,
+        note_success, record, record_to_begin_with, status,
     },
 };
 
@@ -240,12 +240,8 @@ impl Life {
 
     fn open_attempt(&mut self, redeem: &Redeem) {
         if matches!(self.world.grant, Slot::Free) {
-            // Where nothing rotated until now the token Secret hands its ledger, and with it the grant's record, to the grant Secret.
-            let holder = record(&self.world).filter(|record| !record.seeds.0.is_empty()).cloned();
-            let record = holder.unwrap_or_else(|| Record {
-                generation: redeem.from,
-                ..Record::default()
-            });
+            let record = record_to_begin_with(&self.world);
+            assert_eq!(record.generation, redeem.from);
             let plan = self.world.plan.as_ref().unwrap();
             self.world.grant = Slot::Ours(GrantSecret {
                 record,

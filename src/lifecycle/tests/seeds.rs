@@ -4,7 +4,7 @@ use super::{
     play::{Answer, Life},
     worlds::{fingerprint, line, minute, seed},
 };
-use crate::lifecycle::{Generation, SeedLedger, SeedRecord, Slot, Source, Verdict, World};
+use crate::lifecycle::{Generation, SeedLedger, SeedRecord, Slot, Source, Verdict, World, record_to_begin_with};
 
 const FRESH: &str = "R T Fresh | A T Stored | X T Refreshed";
 
@@ -183,11 +183,34 @@ fn generation_goes_on_through_seeds() {
 
 #[test]
 fn a_provider_that_begins_to_rotate_is_fenced_with_the_ledger_of_the_token_secret() {
-    let mut life = not_rotating();
-    life.change(World::rotating).until(45);
-    assert_eq!(sources(&life), [Source::Grant]);
-    let Slot::Ours(grant) = &life.world.grant else {
-        panic!("no grant Secret")
+    for trouble in [&[][..], &[Answer::Trouble, Answer::Silence]] {
+        let mut life = not_rotating().answering(trouble);
+        life.change(World::rotating).until(58);
+        assert_eq!(sources(&life).last(), Some(&Source::Grant));
+        assert!(
+            !sources(&life).contains(&seed("a")),
+            "the seed is spent: {:?}",
+            sources(&life)
+        );
+        let Slot::Ours(grant) = &life.world.grant else {
+            panic!("no grant Secret")
+        };
+        assert_eq!(grant.record.seeds, SeedLedger(vec![line("a", Verdict::Taken)]));
+    }
+}
+
+#[test]
+fn a_grant_secret_made_for_a_first_attempt_begins_with_the_ledger_or_with_nothing() {
+    let begins = record_to_begin_with(&World::fresh().published(0, 60));
+    assert_eq!(begins.seeds, SeedLedger(vec![line("a", Verdict::Taken)]));
+    let lost = World {
+        grant: Slot::Free,
+        ..World::fresh().rotating().published(0, 60)
     };
-    assert_eq!(grant.record.seeds, SeedLedger(vec![line("a", Verdict::Taken)]));
+    let begins = record_to_begin_with(&lost);
+    assert_eq!(
+        (begins.generation, begins.binding),
+        (Generation(3), None),
+        "the refresh token is not there"
+    );
 }
