@@ -1,7 +1,7 @@
 //! What follows from a [`World`] at once, whatever the time is: which Secret holds the grant's record, which client and seed are in sight, and how the seed
 //! relates to the grant.
 //!
-//! Both halves of this room ask here: [`super::decide`] before it acts and [`super::report`] before it speaks, so that an asset never does one thing and says
+//! Both halves of this room ask here: [`mod@super::decide`] before it acts and [`super::report`] before it speaks, so that an asset never does one thing and says
 //! another.
 
 use super::{

@@ -12,7 +12,7 @@ use crate::{
     api::{ConditionType, EmailAssetStatus, Reason, Rotation},
     lifecycle::{
         Attempt, Blame, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input,
-        InputVersion, Lifetime, Origin, Record, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret,
+        InputVersion, Lifetime, Origin, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret,
         Verdict, World, condition, decide, gives_up, grant_is_dead, grant_lives, inputs_now, note_failure,
         note_success, record, record_to_begin_with, status,
     },
