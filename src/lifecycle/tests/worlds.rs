@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{EmailAssetStatus, GrantStatus, Reason, Rotation},
+    api::{EmailAssetStatus, Reason, Rotation},
     lifecycle::{
         Activity, Attempt, AttemptHolder, Binding, Blame, Failure, Fingerprint, Generation, GrantSecret, Handover,
         Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal, Presence, Record, Retention, SeedClaim,
@@ -272,12 +272,6 @@ impl World {
         self.grant_secret(|grant| grant.unanswered = std::mem::take(&mut grant.unanswered).with(source, since))
     }
 
-    /// The status remembers this many stored answers.
-    pub(super) fn shown_generation(mut self, generation: i64) -> Self {
-        self.status.grant.get_or_insert_with(GrantStatus::default).generation = Some(generation);
-        self
-    }
-
     /// A restart: nothing was read yet, and nothing is remembered but what stands in the cluster.
     pub(super) fn restarted(mut self) -> Self {
         if let Input::Read(version, _) = &self.client {
@@ -316,7 +310,7 @@ pub(super) fn row(status: &EmailAssetStatus) -> String {
             format!(
                 "{} {} {}",
                 letter(&condition.type_),
-                &condition.status[..1],
+                condition.status.chars().next().unwrap(),
                 condition.reason
             )
         })
