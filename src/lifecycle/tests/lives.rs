@@ -332,7 +332,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(50))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn days_of_trouble_break_no_rule(rotation in rotations(), events in proptest::collection::vec(events(), 1..60)) {
