@@ -226,14 +226,27 @@ pub(super) fn unknown(question: &Question<'_>, failure: &TransportFailure) -> Fa
 
 /// A candidate went unanswered twice.
 pub(super) fn given_up(question: &Question<'_>, failure: &TransportFailure) -> Failure {
+    spent_seed(failure.kind.as_str(), &format!("{failure}."), question.names)
+}
+
+/// A candidate went unanswered twice, the second time because a process ended.
+pub(super) fn abandoned_seed(names: &Names) -> Failure {
+    spent_seed(
+        "interrupted",
+        "An operator process ended in the middle of a request.",
+        names,
+    )
+}
+
+fn spent_seed(code: &str, what: &str, names: &Names) -> Failure {
     Failure {
         blame: Blame::Reauthorize,
         reason: Reason::SeedRejected,
-        code: failure.kind.as_str().to_owned(),
+        code: code.to_owned(),
         message: format!(
-            "{failure}. The refresh token in Secret {} was sent twice without an answer and may be spent. {}",
-            question.names.seed,
-            lifecycle::new_seed(question.names)
+            "{what} The refresh token in Secret {} was sent twice without an answer and may be spent. {}",
+            names.seed,
+            lifecycle::new_seed(names)
         ),
         retry_after: None,
         trace_id: None,

@@ -18,7 +18,7 @@ use crate::{
     oauth::{Answer, Class, Outcome, Redemption, Refusal, TransportFailure},
     store::{
         Key, Seen, StoreError,
-        grant::{Belongs, End, NewGrant, Stored},
+        grant::{AttemptPlace, Belongs, End, NewGrant, Stored},
         inputs,
         spool::EntryId,
         token::AccessToken,
@@ -37,6 +37,8 @@ pub(super) struct Job {
     pub(super) redemption: Redemption,
     /// The grant Secret as it was seen.
     pub(super) known: Option<Seen>,
+    /// What a grant Secret begins with, where there is none yet.
+    pub(super) beginning: Record,
     /// The record that the answer will complete.
     pub(super) record: Record,
     /// How long an access token lives when the answer does not say.
@@ -114,13 +116,12 @@ impl Job {
     async fn run_recorded(self) -> Ended {
         let attempt = self.attempt();
         let opened = Instant::now();
+        let place = self
+            .known
+            .as_ref()
+            .map_or(AttemptPlace::Nowhere(&self.beginning), AttemptPlace::Grant);
         fail_point!("before-attempt", |_| std::process::abort());
-        let seen = match self
-            .context
-            .secrets
-            .open_attempt(&self.belongs, self.known.as_ref(), &attempt)
-            .await
-        {
+        let seen = match self.context.secrets.open_attempt(&self.belongs, place, &attempt).await {
             Ok(seen) => seen,
             Err(StoreError::Conflict(_) | StoreError::Exists(_)) => return self.raced().await,
             Err(StoreError::NamespaceGone(_)) => return Ended::Dropped("the namespace is gone"),

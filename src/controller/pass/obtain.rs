@@ -135,6 +135,7 @@ impl Pass {
                 .get(&self.grant_key())
                 .filter(|seen| seen.kind() == Kind::Grant)
                 .map(|seen| (*seen).clone()),
+            beginning: lifecycle::record_to_begin_with(world),
             record: Record {
                 inputs: lifecycle::inputs_now(world, &noted.inputs),
                 scopes: resolved.endpoints.scopes.clone(),
@@ -172,8 +173,7 @@ impl Pass {
             redeem,
             names: &resolved.plan.names,
             endpoints: &resolved.endpoints,
-            grant_lives: record_of(world).binding.as_ref() == Some(&redeem.binding)
-                && !lifecycle::grant_is_dead(&world.status),
+            grant_lives: lifecycle::grant_lives(world),
         };
         match ended {
             Ended::Stored { token, record } | Ended::Fresh { token, record } => {

@@ -73,7 +73,10 @@ impl Pass {
             Ok(Some(seen)) => {
                 self.context.index.take_in(key, seen);
                 if let Ok(resolved) = &self.resolved {
-                    let failure = explain::abandoned(&resolved.endpoints);
+                    let failure = match end {
+                        End::Refused => explain::abandoned_seed(&resolved.plan.names),
+                        _ => explain::abandoned(&resolved.endpoints),
+                    };
                     warn!(asset = %self.key, attempt = %attempt.id, "an earlier process left an attempt without an outcome");
                     self.note_failure(failure);
                 }
