@@ -77,7 +77,7 @@ fn said(question: &Question<'_>, refusal: &Refusal) -> String {
         .unwrap_or_default();
     let what = match question.redeem.source {
         Source::Grant => format!("a refresh for {}", question.names.email),
-        Source::Seed(_) => format!("the refresh token in Secret {}", question.names.seed),
+        Source::Seed(_) => format!("the refresh token in Secret {}", lifecycle::seed_place(question.names)),
     };
     match refusal.class {
         Class::Retry => format!("{provider} could not answer {what} ({}){words}.", code(refusal)),
@@ -245,7 +245,7 @@ fn spent_seed(code: &str, what: &str, names: &Names) -> Failure {
         code: code.to_owned(),
         message: format!(
             "{what} The refresh token in Secret {} was sent twice without an answer and may be spent. {}",
-            names.seed,
+            lifecycle::seed_place(names),
             lifecycle::new_seed(names)
         ),
         retry_after: None,
