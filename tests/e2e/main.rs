@@ -11,5 +11,6 @@
     reason = "a test that cannot go on says so by panicking, in helpers too"
 )]
 
+mod deploy;
 mod harness;
 mod support;
