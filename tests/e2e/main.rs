@@ -11,6 +11,7 @@
     reason = "a test that cannot go on says so by panicking, in helpers too"
 )]
 
+mod deploy;
 mod harness;
 mod life;
 mod support;
