@@ -75,6 +75,15 @@ pub enum Unusable {
 }
 
 impl Contents {
+    #[cfg(test)]
+    pub(super) fn for_tests(seen: Seen, data: &[(&str, &[u8])]) -> Self {
+        let data = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec())))
+            .collect();
+        Self { seen, data }
+    }
+
     /// A text value, trimmed of white space and line ends: people write `echo token | base64`.
     ///
     /// # Errors
@@ -357,7 +366,7 @@ fn bytes(value: &SecretString) -> ByteString {
 }
 
 /// The JSON Patch: first the test that makes it a compare-and-set, then what changes.
-fn operations(seen: &Seen, changes: &Changes) -> Value {
+pub(super) fn operations(seen: &Seen, changes: &Changes) -> Value {
     let mut operations =
         vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version})];
     if let Some(data) = &changes.data {
