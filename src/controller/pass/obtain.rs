@@ -29,7 +29,7 @@ impl Pass {
             return None;
         }
         let Ok(resolved) = &self.resolved else {
-            return Some(Flow::Stop(None));
+            return Some(Flow::On);
         };
         let endpoint = &resolved.endpoints.refresh_url;
         let host = format!(
@@ -110,7 +110,8 @@ impl Pass {
             .open()
             .filter(|_| !self.context.stopping.is_cancelled())
         else {
-            return Flow::Stop(None);
+            // The fence may open again without a change of leadership: nothing else would wake this asset then.
+            return Flow::Stop(Some(AFTER_TROUBLE));
         };
         self.redemptions = self.redemptions.saturating_add(1);
         if self.redemptions > MOST_REDEMPTIONS {
@@ -213,7 +214,7 @@ impl Pass {
                 Flow::On
             }
             Ended::Raced => Flow::On,
-            Ended::NotNow => Flow::Stop(None),
+            Ended::NotNow => Flow::Stop(Some(AFTER_TROUBLE)),
             Ended::Unrecorded(error) => self.trouble(&error),
             Ended::Dropped(why) => {
                 info!(asset = %self.key, why, "nothing can be stored for this asset any more");
