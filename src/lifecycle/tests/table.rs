@@ -60,7 +60,7 @@ rows! {
     first_token_fails_and_an_admin_must_act: World::fresh().failed(Blame::Admin, Reason::ClientRejected, minute(0)), at minute 0 =>
         "R F ClientRejected | A U Pending | X F ClientRejected | S T ClientRejected // Rest, wake after 900 s";
     first_answer_is_lost: World::fresh().rotating().unanswered(&seed("a"), minute(0)).recorded().failed(Blame::Retry, Reason::OutcomeUnknown, minute(0)), at minute 0 =>
-        "R F OutcomeUnknown | A U OutcomeUnknown | X F OutcomeUnknown | C T OutcomeUnknown // Rest, wake after 5 s";
+        "R F OutcomeUnknown | A U OutcomeUnknown | X F OutcomeUnknown | C T OutcomeUnknown // Rest, wake after 60 s";
     first_seed_is_refused: World::fresh().remembering_a_refused_seed("a").failed(Blame::Reauthorize, Reason::SeedRejected, minute(0)), at minute 0 =>
         "R F SeedRequired | A F SeedRequired | X F SeedRejected | S T SeedRequired // Rest, no wake";
 
@@ -87,7 +87,7 @@ rows! {
     outcome_unknown_while_the_token_is_valid: rotating_hour().unanswered(&Source::Grant, minute(40)).failed(Blame::Retry, Reason::OutcomeUnknown, minute(40)), at minute 40 =>
         "R T Fresh | A U OutcomeUnknown | X F OutcomeUnknown // Rest, wake after 900 s";
     outcome_unknown_after_the_token_expired: rotating_hour().unanswered(&Source::Grant, minute(60)).failed(Blame::Retry, Reason::OutcomeUnknown, minute(60)), at minute 60 =>
-        "R F TokenExpired | A U OutcomeUnknown | X F OutcomeUnknown // Rest, wake after 5 s";
+        "R F TokenExpired | A U OutcomeUnknown | X F OutcomeUnknown // Rest, wake after 60 s";
     outcome_unknown_found_after_a_restart: rotating_hour().unanswered(&Source::Grant, minute(40)), at minute 40 =>
         "R T Fresh | A U OutcomeUnknown | X F OutcomeUnknown // Rest, wake after 900 s";
 

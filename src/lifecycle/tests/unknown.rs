@@ -12,10 +12,17 @@ use crate::{
 };
 
 const FRESH: &str = "R T Fresh | A T Stored | X T Refreshed";
+const EXPIRED: &str = "R F TokenExpired | A U OutcomeUnknown | X F OutcomeUnknown";
 const LOST: &str = "R T Fresh | A U OutcomeUnknown | X F OutcomeUnknown";
 
 fn strict() -> Life {
     Life::of(World::fresh().rotating().published(0, 60))
+}
+
+/// Seconds from each request to the next, rounded down.
+fn pauses(life: &Life) -> Vec<i64> {
+    let between = life.sent.windows(2);
+    between.map(|pair| pair[1].0.duration_since(pair[0].0).as_secs()).collect()
 }
 
 fn minutes(life: &Life) -> Vec<i64> {
@@ -101,13 +108,60 @@ fn where_the_old_token_stays_good_backoff_alone_decides() {
 }
 
 #[test]
-fn a_token_of_two_minutes_leaves_no_time_to_wait() {
+fn a_token_of_two_minutes_leaves_no_time_to_wait_but_for_the_wire() {
     let mut world = World::fresh().rotating();
     world.jitter = 0.5;
     let mut life = Life::of(world).answering(&[Answer::Token(120), Answer::Silence]);
     life.until(3);
     assert_eq!(life.sent.len(), 3);
-    assert_eq!(life.rows, [FRESH, LOST, FRESH]);
+    assert_eq!(pauses(&life)[1], 60);
+    assert_eq!(life.rows, [FRESH, LOST, EXPIRED, FRESH]);
+}
+
+#[test]
+fn a_retry_waits_a_minute_for_the_wire_though_no_token_is_left_to_lose() {
+    // Rule 10 of docs/protocol.md: the request that was given up may still reach the server.
+    let mut life = strict().answering(&[Answer::Silence; 3]);
+    life.until(65);
+    let at: Vec<i64> = minutes(&life);
+    assert_eq!(at, [40, 55, 60, 61], "the third is given up when the token has ended");
+    assert_eq!(pauses(&life)[2], 60);
+}
+
+#[test]
+fn a_request_does_not_send_a_second_one_onto_the_wire() {
+    let mut world = World::fresh().rotating().published(0, 60);
+    world.jitter = 0.0;
+    let mut life = Life::of(world).answering(&[Answer::Silence; 3]);
+    life.until(60);
+    life.change(|world| world.asked_for_a_refresh("now")).until(62);
+    assert_eq!(pauses(&life)[2], 60);
+}
+
+#[test]
+fn a_killed_process_leaves_its_successor_to_wait_for_the_wire() {
+    let mut world = World::fresh().rotating();
+    world.jitter = 0.5;
+    let mut life = Life::of(world).answering(&[Answer::Token(120), Answer::Crash]);
+    life.until(4);
+    assert_eq!(pauses(&life)[1], 60);
+}
+
+#[test]
+fn a_silent_candidate_waits_for_the_wire_too() {
+    let mut life = Life::of(World::fresh().rotating()).answering(&[Answer::Silence; 2]);
+    life.until(5);
+    assert_eq!(pauses(&life), [60, 60]);
+    let mut life = strict().answering(&[Answer::Silence]);
+    life.change(|world| world.seeded("b")).until(20);
+    assert_eq!(pauses(&life), [60], "whatever token an older grant has published");
+}
+
+#[test]
+fn a_silent_candidate_that_stays_good_need_not_wait_for_the_wire() {
+    let mut life = Life::of(World::fresh().softly_rotating()).answering(&[Answer::Silence]);
+    life.until(5);
+    assert!(pauses(&life)[0] < 10, "{:?}", pauses(&life));
 }
 
 #[test]
