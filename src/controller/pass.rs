@@ -224,7 +224,7 @@ impl Pass {
     }
 
     fn note_failure(&mut self, failure: Failure) {
-        warn!(asset = %self.key, reason = %failure.reason, code = %failure.code, class = failure.blame.as_str(), "{}", failure.message);
+        warn!(asset = %self.key, reason = %failure.reason, code = %failure.code, class = failure.class.as_str(), "{}", failure.message);
         let mut world = self.world();
         lifecycle::note_failure(&mut world, failure, now(), rand::random());
         self.take_notes(world);

@@ -128,8 +128,8 @@ mod patches {
             annotations: BTreeMap::from([("ours".to_owned(), Some("new".to_owned()))]),
             ..Changes::default()
         };
-        let changed = patched(object("7"), &seen("7"), &changes).unwrap();
-        assert_eq!(changed["data"], json!({"access_token": "dA=="}));
+        let result = patched(object("7"), &seen("7"), &changes).unwrap();
+        assert_eq!(result["data"], json!({"access_token": "dA=="}));
         assert_eq!(
             changed["metadata"]["annotations"],
             json!({"theirs": "stays", "ours": "new"})
@@ -142,8 +142,8 @@ mod patches {
             annotations: BTreeMap::from([("absent/key~".to_owned(), None), ("ours".to_owned(), None)]),
             ..Changes::default()
         };
-        let changed = patched(object("7"), &seen("7"), &changes).unwrap();
-        assert_eq!(changed["metadata"]["annotations"], json!({"theirs": "stays"}));
+        let result = patched(object("7"), &seen("7"), &changes).unwrap();
+        assert_eq!(result["metadata"]["annotations"], json!({"theirs": "stays"}));
     }
 
     #[test]
@@ -152,8 +152,8 @@ mod patches {
             labels: BTreeMap::from([("a".to_owned(), Some("b".to_owned())), ("gone".to_owned(), None)]),
             ..Changes::default()
         };
-        let changed = patched(object("7"), &seen("7"), &changes).unwrap();
-        assert_eq!(changed["metadata"]["labels"], json!({"a": "b"}));
+        let result = patched(object("7"), &seen("7"), &changes).unwrap();
+        assert_eq!(result["metadata"]["labels"], json!({"a": "b"}));
     }
 }
 
@@ -248,10 +248,7 @@ mod spooled_answers {
     use jiff::Timestamp;
     use secrecy::ExposeSecret;
 
-    use super::{
-        grant::{Belongs, NewGrant, StoredRetention},
-        *,
-    };
+    use super::grant::{Belongs, NewGrant, StoredRetention};
     use crate::lifecycle::{Fingerprint, Generation, Lifetime, Record, Source};
 
     #[test]

@@ -7,8 +7,8 @@ use super::{
     worlds::{minute, seed},
 };
 use crate::{
-    api::Reason,
-    lifecycle::{AttemptHolder, Blame, History, Input, Source, Step, Verdict, World, decide, gives_up},
+    api::{FailureClass, Reason},
+    lifecycle::{AttemptHolder, History, Input, Source, Step, Verdict, World, decide, gives_up},
 };
 
 const FRESH: &str = "R T Fresh | A T Stored | X T Refreshed";
@@ -22,7 +22,9 @@ fn strict() -> Life {
 /// Seconds from each request to the next, rounded down.
 fn pauses(life: &Life) -> Vec<i64> {
     let between = life.sent.windows(2);
-    between.map(|pair| pair[1].0.duration_since(pair[0].0).as_secs()).collect()
+    between
+        .map(|pair| pair[1].0.duration_since(pair[0].0).as_secs())
+        .collect()
 }
 
 fn minutes(life: &Life) -> Vec<i64> {
@@ -277,7 +279,9 @@ fn a_candidate_is_given_up_only_while_another_grant_lives() {
     assert!(gives_up(&once, &seed("b")));
     assert!(!gives_up(&once, &seed("c")), "the first silence settles nothing");
     assert!(!gives_up(&once, &Source::Grant));
-    let dead = once.clone().failed(Blame::Reauthorize, Reason::GrantRevoked, minute(2));
+    let dead = once
+        .clone()
+        .failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(2));
     assert!(!gives_up(&dead, &seed("b")), "it is the only hope");
     let unread = World {
         client: Input::Unusable("Gone.".to_owned()),
