@@ -126,10 +126,7 @@ async fn for_some_namespaces_roles_are_enough() {
 
     let operator = client_of(&cluster, &deployed).await;
     assert_eq!(rights(&cluster, &operator, "helpdesk").await, named(WHERE_IT_WORKS));
-    assert_eq!(
-        rights(&cluster, &operator, deployed.namespace()).await,
-        named(AT_HOME)
-    );
+    assert_eq!(rights(&cluster, &operator, deployed.namespace()).await, named(AT_HOME));
     assert_eq!(rights(&cluster, &operator, "kube-system").await, named(&[]));
 }
 
@@ -169,7 +166,16 @@ async fn whoever_may_edit_a_namespace_may_edit_its_assets_but_not_their_status()
         let (role_flag, account) = (format!("--clusterrole={role}"), format!("{namespace}:{role}"));
         // A second binding of the same name is refused, which is fine: it is there.
         let _ = cluster
-            .try_kubectl(&["create", "rolebinding", role, &role_flag, "--serviceaccount", &account, "-n", &namespace])
+            .try_kubectl(&[
+                "create",
+                "rolebinding",
+                role,
+                &role_flag,
+                "--serviceaccount",
+                &account,
+                "-n",
+                &namespace,
+            ])
             .await;
         // Every one of these roles may read: when that works, the binding has arrived and the roles are put together.
         let read = ("emailasset.dev", "emailassets", "list", namespace.as_str(), "");
@@ -224,7 +230,11 @@ async fn listed_rights(client: &Client, namespace: &str) -> BTreeSet<(String, St
         let names = rule.resource_names.unwrap_or_default();
         let names = if names.is_empty() { vec![String::new()] } else { names };
         for (group, resource, name) in each_of(&rule.api_groups, &rule.resources, &names) {
-            let group = if group.is_empty() { String::new() } else { format!("{group}/") };
+            let group = if group.is_empty() {
+                String::new()
+            } else {
+                format!("{group}/")
+            };
             let what = format!("{group}{resource} {name}").trim().to_owned();
             listed.extend(rule.verbs.iter().map(|verb| (what.clone(), verb.clone())));
         }

@@ -61,7 +61,10 @@ impl Deployed {
         let user = format!("system:serviceaccount:{own}:{account}");
         for (verb, resource, namespace) in [("create", "leases", own), ("list", "emailassets", watched)] {
             let question = ["auth", "can-i", verb, resource, "-n", namespace, "--as", &user];
-            until("the operator's rights arrive", || async { cluster.try_kubectl(&question).await.ok() }).await;
+            until("the operator's rights arrive", || async {
+                cluster.try_kubectl(&question).await.ok()
+            })
+            .await;
         }
     }
 
@@ -77,7 +80,9 @@ impl Deployed {
 
     /// The operator's arguments, subcommand first.
     pub(crate) fn operator_args(&self) -> Vec<String> {
-        let arguments = self.container()["args"].as_array().expect("the container has arguments");
+        let arguments = self.container()["args"]
+            .as_array()
+            .expect("the container has arguments");
         arguments.iter().map(|argument| text(argument).to_owned()).collect()
     }
 
