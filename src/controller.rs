@@ -48,7 +48,7 @@ use crate::{
     store::{Index, Key, Kind, Secrets, spool::Spool},
     telemetry::{
         health::Readiness,
-        metrics::{AssetSample, Metrics, PassOutcome, Ready},
+        metrics::{AssetSample, Metrics, Ready},
     },
 };
 
@@ -83,7 +83,11 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
     let tracker = TaskTracker::new();
     let namespaces = settings.namespaces.clone();
     let context = Arc::new(Context {
-        secrets: Secrets::new(parts.client.clone(), settings.api_timeout),
+        secrets: Secrets::new(
+            parts.client.clone(),
+            settings.api_timeout,
+            context::writes_counted_by(&metrics),
+        ),
         recorder: context::recorder(parts.client.clone(), &settings.instance),
         client: parts.client,
         index: Index::default(),
@@ -101,27 +105,30 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         settings,
     });
 
-    redeem::heal(&context).await;
+    redeem::heal(&context);
     let synced = Synced::new();
-    let wanted = watch_secrets(&context, &namespaces, &synced);
+    let scopes = watch::scopes(&namespaces);
+    let wanted = watch_secrets(&context, &scopes, &synced).saturating_add(scopes.len());
     let synced_now = synced.clone();
     let leadership = parts.leadership.clone();
     let metrics_of_leadership = Arc::clone(&context.metrics);
     let reconsider = stream::once(async move { synced_now.reached(wanted).await })
         .chain(WatchStream::new(parts.leadership).map(move |now| metrics_of_leadership.leadership_is(now)));
-    let assets = context.assets.clone();
     let readiness = parts.readiness;
     let all_synced = synced.clone();
     tracker.spawn(until(parts.stopping.clone(), async move {
         all_synced.reached(wanted).await;
-        if assets.wait_until_ready().await.is_ok() {
-            readiness.caches_are_synced();
-        }
+        readiness.caches_are_synced();
     }));
 
     let stopped = parts.stopping.clone();
-    let turn = Turn { synced, wanted, leadership };
-    Controller::for_stream(watch::assets(Arc::clone(&context), writer, &namespaces), context.assets.clone())
+    let changed = watch::assets(Arc::clone(&context), writer, &namespaces, &synced);
+    let turn = Turn {
+        synced,
+        wanted,
+        leadership,
+    };
+    Controller::for_stream(changed, context.assets.clone())
         .with_config(Config::default().concurrency(0))
         .reconcile_on(UnboundedReceiverStream::new(woken))
         .reconcile_all_on(reconsider)
@@ -167,34 +174,26 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
     if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
         return Action::await_change();
     }
-    match &asset.0 {
-        Ok(readable) => {
-            let pass = Pass::new(Arc::clone(&context), key, readable.clone());
-            // The pass is boxed: of thousands that wait for their turn only a pointer is held.
-            let action = Box::pin(pass.run()).await;
-            context.metrics.reconciled(PassOutcome::Rested);
-            action
-        }
-        Err(_) => {
-            status::write_unreadable(&context, &key, &asset).await;
-            Action::await_change()
-        }
-    }
+    let Ok(readable) = &asset.0 else {
+        status::write_unreadable(&context, &key, &asset).await;
+        return Action::await_change();
+    };
+    let pass = Pass::new(Arc::clone(&context), key, readable.clone());
+    // The pass is boxed: of thousands that wait for their turn only a pointer is held.
+    let (action, outcome) = Box::pin(pass.run()).await;
+    context.metrics.reconciled(outcome);
+    action
 }
 
 /// Starts the watches on Secrets, and says how many there are.
-fn watch_secrets(context: &Arc<Context>, namespaces: &[String], synced: &Synced) -> usize {
-    let scopes: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-    let mut started = 0_usize;
+fn watch_secrets(context: &Arc<Context>, scopes: &[Option<String>], synced: &Synced) -> usize {
     for scope in scopes {
         for kind in Kind::ALL {
             let watch = watch::secrets(Arc::clone(context), scope.clone(), kind, synced.clone());
             context.tracker.spawn(until(context.stopping.clone(), watch));
-            started = started.saturating_add(1);
         }
     }
-    started
+    scopes.len().saturating_mul(Kind::ALL.len())
 }
 
 async fn until(stopping: CancellationToken, task: impl Future<Output = ()>) {
@@ -205,18 +204,26 @@ async fn until(stopping: CancellationToken, task: impl Future<Output = ()>) {
 fn metrics(assets: &reflector::Store<Watched>) -> Metrics {
     let assets = assets.clone();
     Metrics::new(move || {
-        let readable = assets.state().into_iter().filter_map(|asset| asset.0.as_ref().ok().map(sample));
+        let readable = assets
+            .state()
+            .into_iter()
+            .filter_map(|asset| asset.0.as_ref().ok().map(sample));
         readable.collect()
     })
 }
 
 fn sample(asset: &crate::api::EmailAsset) -> AssetSample {
     let status = asset.status.as_ref();
-    let ready = status.and_then(|status| crate::lifecycle::condition(&status.conditions, crate::api::ConditionType::Ready));
+    let ready =
+        status.and_then(|status| crate::lifecycle::condition(&status.conditions, crate::api::ConditionType::Ready));
     AssetSample {
         namespace: asset.namespace().unwrap_or_default(),
         name: asset.name_any(),
-        ready: if ready.is_some_and(|ready| ready.status == "True") { Ready::Yes } else { Ready::No },
+        ready: if ready.is_some_and(|ready| ready.status == "True") {
+            Ready::Yes
+        } else {
+            Ready::No
+        },
         expiration: status.and_then(|status| status.token.as_ref()?.expiration_time.as_ref().map(|time| time.0)),
     }
 }

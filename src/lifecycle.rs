@@ -4,20 +4,24 @@
 //! ([`note_failure`], [`note_success`]) and asks again, until the answer is [`Step::Rest`]; then [`status`] says how the asset stands. Nothing in this room reads
 //! a clock, makes a call or awaits anything, so every row of the design's state table and every way between two rows is a plain unit test.
 
+mod conditions;
 mod decide;
+mod facts;
 mod failure;
 mod messages;
 mod report;
 mod schedule;
 mod step;
+mod turn;
 mod world;
 
 #[cfg(test)]
 mod tests;
 
 pub use decide::{HOLDER_GRACE, decide, inputs_now};
+pub use facts::{gives_up, grant_lives, record, record_to_begin_with};
 pub use failure::{Blame, Failure, note_failure, note_success};
-pub use messages::new_seed;
+pub use messages::{new_seed, seed_place};
 pub use report::{Standing, condition, grant_is_dead, status};
 pub use schedule::{Pace, backoff, renewal_time};
 pub use step::{Decision, Fencing, Origin, Redeem, Step};

@@ -43,7 +43,8 @@ pub async fn run(settings: Run) -> Result<()> {
     let stopping = CancellationToken::new();
     let client = api_client(&settings.cluster, settings.limits.concurrency.get()).await?;
     let spool = Arc::new(Spool::open(&settings.replicas.spool_dir)?);
-    let token_client = TokenClient::new(http_settings(&settings.network)?).context("no client for token endpoints can be made")?;
+    let token_client =
+        TokenClient::new(http_settings(&settings.network)?).context("no client for token endpoints can be made")?;
     let readiness = Readiness::default();
     let instance = settings.replicas.identity.clone().unwrap_or_else(host_name);
     let shutdown_grace = settings.replicas.shutdown_grace;
@@ -62,10 +63,14 @@ pub async fn run(settings: Run) -> Result<()> {
     };
     let listen = settings.telemetry.listen;
     let (announce, metrics) = tokio::sync::oneshot::channel();
-    let replica = tokio::spawn(controller::run(parts, controller_settings(&settings, instance), |metrics| {
-        // The receiver waits right below.
-        let _ = announce.send(metrics);
-    }));
+    let replica = tokio::spawn(controller::run(
+        parts,
+        controller_settings(&settings, instance),
+        |metrics| {
+            // The receiver waits right below.
+            let _ = announce.send(metrics);
+        },
+    ));
     let server = Server::bind(listen, metrics.await?, readiness).await?;
     let server = tokio::spawn(server.run(stopping.clone()));
 
@@ -78,7 +83,11 @@ pub async fn run(settings: Run) -> Result<()> {
     };
     match tokio::time::timeout(shutdown_grace, finish).await {
         Ok(finished) => finished.context("the controller ended in a panic")?,
-        Err(_) => warn!("not everything that was open could be finished in time; what is spooled is stored at the next start"),
+        Err(_) => {
+            warn!(
+                "not everything that was open could be finished in time; what is spooled is stored at the next start"
+            );
+        }
     }
     server.abort();
     Ok(())
@@ -91,7 +100,13 @@ fn controller_settings(settings: &Run, instance: String) -> Settings {
         api_timeout: controller::API_TIMEOUT,
         token_timeout: settings.network.token_timeout,
         requests_per_host: settings.limits.requests_per_host.get().into(),
-        allowed_keys: AllowedKeys::new(settings.cluster.allow_label.iter().map(|prefix| format!("{}*", prefix.trim_end_matches('*')))),
+        allowed_keys: AllowedKeys::new(
+            settings
+                .cluster
+                .allow_label
+                .iter()
+                .map(|prefix| format!("{}*", prefix.trim_end_matches('*'))),
+        ),
     }
 }
 
@@ -99,16 +114,22 @@ fn controller_settings(settings: &Run, instance: String) -> Settings {
 async fn api_client(cluster: &Cluster, concurrency: u16) -> Result<Client> {
     let mut config = match &cluster.kubeconfig {
         Some(file) => kubeconfig(file).await?,
-        None => Config::infer().await.context("no cluster: neither a kubeconfig nor a pod's ServiceAccount was found; set --kubeconfig")?,
+        None => Config::infer()
+            .await
+            .context("no cluster: neither a kubeconfig nor a pod's ServiceAccount was found; set --kubeconfig")?,
     };
     config.default_retry = false;
     config.read_timeout = Some(WATCH_SILENCE);
-    let builder = ClientBuilder::try_from(config).context("the cluster's certificates or credentials cannot be used")?;
-    Ok(builder.with_layer(&ConcurrencyLimitLayer::new(concurrency.into())).build())
+    let builder =
+        ClientBuilder::try_from(config).context("the cluster's certificates or credentials cannot be used")?;
+    Ok(builder
+        .with_layer(&ConcurrencyLimitLayer::new(concurrency.into()))
+        .build())
 }
 
 async fn kubeconfig(file: &Path) -> Result<Config> {
-    let found = Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {} cannot be read", file.display()))?;
+    let found =
+        Kubeconfig::read_from(file).with_context(|| format!("--kubeconfig {} cannot be read", file.display()))?;
     Config::from_custom_kubeconfig(found, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("--kubeconfig {} names no usable cluster", file.display()))
@@ -125,7 +146,11 @@ fn http_settings(network: &Network) -> Result<HttpSettings> {
     };
     Ok(HttpSettings {
         timeout: network.token_timeout,
-        private_addresses: if network.allow_private_addresses { PrivateAddresses::Allow } else { PrivateAddresses::Refuse },
+        private_addresses: if network.allow_private_addresses {
+            PrivateAddresses::Allow
+        } else {
+            PrivateAddresses::Refuse
+        },
         ca_bundle,
         ..HttpSettings::default()
     })
@@ -165,16 +190,24 @@ async fn stop_signal() -> Result<()> {
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() { "emailasset-operator".to_owned() } else { name.to_owned() }
+    if name.is_empty() {
+        "emailasset-operator".to_owned()
+    } else {
+        name.to_owned()
+    }
 }
 
-/// Runs a future on a runtime made for the operator.
+/// Runs a future on a runtime made for this process, with its one TLS provider.
 ///
 /// # Errors
 /// When the runtime cannot be made, or the future fails.
-pub fn block_on(operator: impl Future<Output = Result<()>>) -> Result<()> {
+pub fn block_on<T>(operator: impl Future<Output = Result<T>>) -> Result<T> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         bail!("a TLS provider was installed twice; please report this");
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime can be made")?.block_on(operator)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no runtime can be made")?
+        .block_on(operator)
 }

@@ -87,22 +87,22 @@ pub(super) const CREDENTIAL_PARAMETERS: &[&str] = &[
     "token",
 ];
 
-pub(super) const SCOPES: &str = "self.all(scope, scope.matches('^[!#-Z^-~]+$'))";
-pub(super) const SCOPES_MESSAGE: &str = "each entry must be one scope, such as https://mail.google.com/: visible ASCII characters without spaces, quotes, backslashes or square brackets; write several scopes as several list entries";
+pub(super) const SCOPE: &str = "self.matches('^[!#-Z^-~]+$')";
+pub(super) const SCOPE_MESSAGE: &str = "must be one scope, such as https://mail.google.com/: visible ASCII characters without spaces, quotes, backslashes or square brackets; write several scopes as several list entries";
 
-pub(super) const PARAMETERS: &str = "self.all(name, self[name].matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$'))";
-pub(super) const PARAMETERS_MESSAGE: &str = "each value must be a plain word such as contoso.onmicrosoft.com: letters, digits, dots, hyphens and underscores, because it becomes part of a URL";
+pub(super) const PARAMETER: &str = "self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')";
+pub(super) const PARAMETER_MESSAGE: &str = "must be a plain word such as contoso.onmicrosoft.com: letters, digits, dots, hyphens and underscores, because it becomes part of a URL";
 
 pub(super) const RENEW_BEFORE: &str =
     "self.matches('^([0-9]{1,6}([.][0-9]{1,6})?(h|m|s|ms|us|µs|μs|ns))+$') && duration(self) >= duration('1s')";
 pub(super) const RENEW_BEFORE_MESSAGE: &str = "must be a duration of at least 1s, such as 90s, 20m or 1h30m (numbers of up to six digits with units h, m, s, ms, us, ns)";
 
-pub(super) const OWN_KEYS: &str = "self.all(key, !key.startsWith('emailasset.dev/') && size(key) <= 317)";
+pub(super) const OWN_KEYS: &str = "self.all(key, !key.startsWith('emailasset.dev/'))";
 pub(super) const OWN_KEYS_MESSAGE: &str =
     "may not have keys that begin with emailasset.dev/: they are the operator's own";
-pub(super) const LABEL_VALUES: &str =
-    "self.all(key, self[key].matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$'))";
-pub(super) const LABEL_VALUES_MESSAGE: &str = "each value must be a label value: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends";
+pub(super) const LABEL_VALUE: &str = "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')";
+pub(super) const LABEL_VALUE_MESSAGE: &str =
+    "must be a label value: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends";
 
 pub(super) const CLIENT_NAMED: &str = "has(self.clientCredentialsRef) || has(self.clientID)";
 pub(super) const CLIENT_NAMED_MESSAGE: &str = "needs an OAuth client: set clientCredentialsRef to a Secret with the keys client_id and client_secret, or clientID for a public client";

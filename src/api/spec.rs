@@ -2,13 +2,14 @@
 //!
 //! Doc comments on fields become descriptions in the CRD, so they speak to the person who writes YAML. The CEL rules beside the fields are what the API server
 //! checks; [`super::validate()`] holds the same rules in code. Every string and list has a bound, because the API server refuses a CRD whose rules might be
-//! expensive. Unknown fields are ignored when reading: a resource written for a newer operator must not stop the watch.
+//! expensive. For an optional enum it is the enum's own comment that becomes the description. Unknown fields are ignored when reading: a resource written for a newer operator must not stop the watch.
 
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::status::EmailAssetStatus;
 use super::{names, rules};
@@ -37,7 +38,7 @@ use super::{names, rules};
     validation = Rule::new(rules::SEED_NOT_OURS).message(rules::NOT_OURS_MESSAGE).field_path(".spec.oauth2.refreshTokenSecretRef.name"),
     validation = Rule::new(rules::CLIENT_NOT_OURS).message(rules::NOT_OURS_MESSAGE).field_path(".spec.oauth2.clientCredentialsRef.name")
 )]
-#[x_kube(validation = Rule::new(rules::SERVER_KNOWN).message(rules::SERVER_KNOWN_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::SERVER_KNOWN).message(rules::SERVER_KNOWN_MESSAGE).field_path(".provider"))]
 #[x_kube(validation = Rule::new(rules::SMTP_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".smtp"))]
 #[x_kube(validation = Rule::new(rules::IMAP_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".imap"))]
 #[x_kube(validation = Rule::new(rules::POP3_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".pop3"))]
@@ -95,9 +96,9 @@ pub struct EmailAssetSpec {
 
 /// How an access token is obtained.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE))]
-#[x_kube(validation = Rule::new(rules::CLIENT_HAS_SECRET).message(rules::CLIENT_HAS_SECRET_MESSAGE))]
-#[x_kube(validation = Rule::new(rules::ROTATION_IS_KNOWN).message(rules::ROTATION_IS_KNOWN_MESSAGE))]
+#[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE).field_path(".clientCredentialsRef"))]
+#[x_kube(validation = Rule::new(rules::CLIENT_HAS_SECRET).message(rules::CLIENT_HAS_SECRET_MESSAGE).field_path(".clientCredentialsRef"))]
+#[x_kube(validation = Rule::new(rules::ROTATION_IS_KNOWN).message(rules::ROTATION_IS_KNOWN_MESSAGE).field_path(".rotation"))]
 #[serde(rename_all = "camelCase")]
 pub struct OAuth2 {
     /// `RefreshToken`: redeem the refresh token that `refreshTokenSecretRef` names.
@@ -123,7 +124,6 @@ pub struct OAuth2 {
     /// What the provider asks for, such as `tenant` at `microsoft`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters_schema")]
-    #[x_kube(validation = Rule::new(rules::PARAMETERS).message(rules::PARAMETERS_MESSAGE))]
     pub parameters: BTreeMap<String, String>,
 
     /// Token endpoint. Default: the provider's.
@@ -142,8 +142,7 @@ pub struct OAuth2 {
 
     /// Scopes of the access token. Default: the provider's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = rules::MAX_SCOPES), inner(length(min = 1, max = rules::MAX_SCOPE)))]
-    #[x_kube(validation = Rule::new(rules::SCOPES).message(rules::SCOPES_MESSAGE))]
+    #[schemars(schema_with = "scopes_schema")]
     pub scopes: Vec<String>,
 
     /// What happens to the refresh token when it is redeemed. Only for servers outside the catalogue; default: Strict.
@@ -167,7 +166,7 @@ pub enum Grant {
     RefreshToken,
 }
 
-/// How the client proves itself at the token endpoint (RFC 6749 §2.3).
+/// How the client proves itself at the token endpoint (RFC 6749 §2.3). Default: as the provider wants it; without a client secret: `None`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum ClientAuthentication {
@@ -179,7 +178,8 @@ pub enum ClientAuthentication {
     None,
 }
 
-/// What a server does with a refresh token when it is redeemed.
+/// What a server does with a refresh token when it is redeemed. `None`: it stays. `Soft`: a new one comes, the old one goes on working. `Strict`: a new one comes,
+/// the old one is dead. Set it only for servers outside the catalogue; default: `Strict`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum Rotation {
@@ -191,7 +191,8 @@ pub enum Rotation {
     Strict,
 }
 
-/// What becomes of the stored grant when the asset is deleted.
+/// What becomes of the stored grant when the asset is deleted. `Retain`, the default: it stays, and a new asset of the same name and mailbox takes it up.
+/// `Delete`: it goes with the asset.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[schemars(inline)]
 pub enum GrantDeletionPolicy {
@@ -250,7 +251,8 @@ pub struct MailServer {
     pub username: Option<String>,
 }
 
-/// How a connection to a mail server is encrypted.
+/// How a connection to a mail server is encrypted. `TLS`: from the first byte. `StartTLS`: upgraded before login. `None`: not at all, and no token is ever sent.
+/// Default: what the port is known for, else the provider's, else `TLS`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum Security {
@@ -278,7 +280,6 @@ pub struct TokenSecret {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels_schema")]
     #[x_kube(validation = Rule::new(rules::OWN_KEYS).message(rules::OWN_KEYS_MESSAGE))]
-    #[x_kube(validation = Rule::new(rules::LABEL_VALUES).message(rules::LABEL_VALUES_MESSAGE))]
     pub labels: BTreeMap<String, String>,
     /// Annotations to put on it; the same keys are allowed as for labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -343,23 +344,45 @@ impl ClientAuthentication {
     }
 }
 
+fn scopes_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": rules::MAX_SCOPES,
+        "items": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": rules::MAX_SCOPE,
+            "x-kubernetes-validations": [{ "rule": rules::SCOPE, "message": rules::SCOPE_MESSAGE }],
+        },
+    })
+}
+
 fn parameters_schema(_: &mut SchemaGenerator) -> Schema {
-    text_map(rules::MAX_PARAMETERS, rules::MAX_PARAMETER)
+    let value = json!({
+        "type": "string",
+        "maxLength": rules::MAX_PARAMETER,
+        "x-kubernetes-validations": [{ "rule": rules::PARAMETER, "message": rules::PARAMETER_MESSAGE }],
+    });
+    text_map(rules::MAX_PARAMETERS, &value)
 }
 
 fn labels_schema(_: &mut SchemaGenerator) -> Schema {
-    text_map(rules::MAX_KEYS, rules::MAX_LABEL)
+    let value = json!({
+        "type": "string",
+        "maxLength": rules::MAX_LABEL,
+        "x-kubernetes-validations": [{ "rule": rules::LABEL_VALUE, "message": rules::LABEL_VALUE_MESSAGE }],
+    });
+    text_map(rules::MAX_KEYS, &value)
 }
 
 fn annotations_schema(_: &mut SchemaGenerator) -> Schema {
-    text_map(rules::MAX_KEYS, rules::MAX_ANNOTATION)
+    text_map(
+        rules::MAX_KEYS,
+        &json!({ "type": "string", "maxLength": rules::MAX_ANNOTATION }),
+    )
 }
 
-/// A map from text to text with bounds, which schemars has no attributes for.
-fn text_map(entries: usize, longest: usize) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": entries,
-        "additionalProperties": { "type": "string", "maxLength": longest },
-    })
+/// A bounded map, which schemars has no attributes for. A rule on the value, not on the map, makes the API server print the key and the value.
+fn text_map(entries: usize, value: &Value) -> Schema {
+    json_schema!({ "type": "object", "maxProperties": entries, "additionalProperties": value })
 }

@@ -165,7 +165,7 @@ impl Check {
             );
         }
         let known = spec.provider.is_some() || spec.oauth2.token_url.is_some();
-        self.require(known, "spec", rules::SERVER_KNOWN_MESSAGE);
+        self.require(known, "spec.provider", rules::SERVER_KNOWN_MESSAGE);
         if let Some(username) = &spec.username {
             self.text(
                 "spec.username",
@@ -218,8 +218,8 @@ impl Check {
             &field("scopes"),
             &format!("must have at most {} entries", rules::MAX_SCOPES),
         );
-        if let Some(scope) = oauth2.scopes.iter().find(|scope| !is_scope(scope)) {
-            self.must(false, &field("scopes"), scope, rules::SCOPES_MESSAGE);
+        for (index, scope) in oauth2.scopes.iter().enumerate().filter(|(_, scope)| !is_scope(scope)) {
+            self.must(false, &field(&format!("scopes[{index}]")), scope, rules::SCOPE_MESSAGE);
         }
     }
 
@@ -227,17 +227,21 @@ impl Check {
         let has_secret = oauth2.client_credentials_ref.is_some();
         self.require(
             has_secret || oauth2.client_id.is_some(),
-            "spec.oauth2",
+            "spec.oauth2.clientCredentialsRef",
             rules::CLIENT_NAMED_MESSAGE,
         );
         let public = oauth2
             .client_authentication
             .is_none_or(|method| method == ClientAuthentication::None);
-        self.require(public || has_secret, "spec.oauth2", rules::CLIENT_HAS_SECRET_MESSAGE);
+        self.require(
+            public || has_secret,
+            "spec.oauth2.clientCredentialsRef",
+            rules::CLIENT_HAS_SECRET_MESSAGE,
+        );
         let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some();
         self.require(
             oauth2.rotation.is_none() || elsewhere,
-            "spec.oauth2",
+            "spec.oauth2.rotation",
             rules::ROTATION_IS_KNOWN_MESSAGE,
         );
     }
@@ -250,8 +254,8 @@ impl Check {
             field,
             &format!("must have at most {} entries", rules::MAX_PARAMETERS),
         );
-        if let Some(value) = parameters.values().find(|value| !is_parameter(value)) {
-            self.must(false, field, value, rules::PARAMETERS_MESSAGE);
+        for (name, value) in parameters.iter().filter(|(_, value)| !is_parameter(value)) {
+            self.must(false, &format!("{field}[{name}]"), value, rules::PARAMETER_MESSAGE);
         }
     }
 
@@ -317,8 +321,13 @@ impl Check {
             self.must(free, "spec.secret.name", name, rules::SECRET_NOT_GRANT_MESSAGE);
         }
         self.keys("spec.secret.labels", &secret.labels, allowed);
-        if let Some(value) = secret.labels.values().find(|value| !is_label_value(value)) {
-            self.must(false, "spec.secret.labels", value, rules::LABEL_VALUES_MESSAGE);
+        for (key, value) in secret.labels.iter().filter(|(_, value)| !is_label_value(value)) {
+            self.must(
+                false,
+                &format!("spec.secret.labels[{key}]"),
+                value,
+                rules::LABEL_VALUE_MESSAGE,
+            );
         }
         self.keys("spec.secret.annotations", &secret.annotations, allowed);
         let bounded = secret

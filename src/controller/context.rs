@@ -23,8 +23,8 @@ use crate::{
     leader::Fence,
     oauth::{Class, Outcome, TokenClient},
     provider::Catalogue,
-    store::{Index, Key, Secrets, StoreError, spool::Spool},
-    telemetry::metrics::{Metrics, RequestClass, RequestOutcome},
+    store::{Index, Key, Kind, OnWrite, Secrets, StoreError, spool::Spool},
+    telemetry::metrics::{Metrics, RequestClass, RequestOutcome, Resource, WriteResult},
 };
 
 /// An asset as the watch delivers it: one that cannot be read never stops the watch.
@@ -105,6 +105,13 @@ impl Context {
         }
     }
 
+    /// Shows how many answers wait in the spool.
+    pub(super) fn count_spool(&self) {
+        if let Ok(entries) = self.spool.entries() {
+            self.metrics.spool_has(entries.len());
+        }
+    }
+
     pub(super) fn count_request(&self, outcome: &Outcome, took: Duration) {
         let (outcome, class) = match outcome {
             Outcome::Answered(_) => (RequestOutcome::Answered, RequestClass::None),
@@ -126,6 +133,24 @@ const fn request_class(class: Class) -> RequestClass {
     }
 }
 
+/// Counts writes of Secrets.
+pub(super) fn writes_counted_by(metrics: &Arc<Metrics>) -> OnWrite {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |kind, ended| {
+        let resource = if kind == Kind::Grant {
+            Resource::GrantSecret
+        } else {
+            Resource::TokenSecret
+        };
+        let result = match ended {
+            Ok(()) => WriteResult::Written,
+            Err(StoreError::Conflict(_) | StoreError::Exists(_)) => WriteResult::Conflict,
+            Err(_) => WriteResult::Failed,
+        };
+        metrics.wrote(resource, result);
+    })
+}
+
 /// An asset's reference, as the controller's queue wants it.
 pub(super) fn reference(asset: &Key) -> ObjectRef<Watched> {
     ObjectRef::new(&asset.name).within(&asset.namespace)
@@ -133,7 +158,10 @@ pub(super) fn reference(asset: &Key) -> ObjectRef<Watched> {
 
 /// A recorder of Events in the operator's name.
 pub(super) fn recorder(client: Client, instance: &str) -> Recorder {
-    let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(instance.to_owned()) };
+    let reporter = Reporter {
+        controller: names::FIELD_MANAGER.to_owned(),
+        instance: Some(instance.to_owned()),
+    };
     Recorder::new(client, reporter)
 }
 
@@ -145,7 +173,10 @@ pub(super) struct Gates {
 
 impl Gates {
     pub(super) fn new(width: usize) -> Self {
-        Self { width: width.max(1), hosts: Mutex::default() }
+        Self {
+            width: width.max(1),
+            hosts: Mutex::default(),
+        }
     }
 
     /// A place at this endpoint, in the order of asking; none when the process is stopping.
@@ -164,6 +195,10 @@ impl Gates {
         if hosts.len() > 256 {
             hosts.retain(|_, gate| Arc::strong_count(gate) > 1);
         }
-        Arc::clone(hosts.entry(host.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.width))))
+        Arc::clone(
+            hosts
+                .entry(host.to_owned())
+                .or_insert_with(|| Arc::new(Semaphore::new(self.width))),
+        )
     }
 }

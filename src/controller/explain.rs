@@ -23,7 +23,9 @@ pub(super) fn refused(question: &Question<'_>, refusal: &Refusal) -> Failure {
         blame,
         reason,
         code: refusal.code.to_string(),
-        message: format!("{} {}", said(question, refusal), advice(question, refusal, reason)).trim().to_owned(),
+        message: format!("{} {}", said(question, refusal), advice(question, refusal, reason))
+            .trim()
+            .to_owned(),
         retry_after: refusal.retry_after,
         trace_id: refusal.trace_id.clone(),
     }
@@ -49,7 +51,11 @@ fn dead_grant(question: &Question<'_>, refusal: &Refusal) -> Reason {
         return Reason::GrantLost;
     }
     let words = refusal.description.as_deref().unwrap_or_default().to_ascii_lowercase();
-    if words.contains("expired") && !words.contains("revoked") { Reason::GrantExpired } else { Reason::GrantRevoked }
+    if words.contains("expired") && !words.contains("revoked") {
+        Reason::GrantExpired
+    } else {
+        Reason::GrantRevoked
+    }
 }
 
 const fn admin_reason(cause: Cause) -> Reason {
@@ -64,27 +70,42 @@ const fn admin_reason(cause: Cause) -> Reason {
 /// What the server said, in one sentence.
 fn said(question: &Question<'_>, refusal: &Refusal) -> String {
     let provider = &question.endpoints.display_name;
-    let words = refusal.description.as_deref().map(|words| format!(": \u{201c}{words}\u{201d}")).unwrap_or_default();
+    let words = refusal
+        .description
+        .as_deref()
+        .map(|words| format!(": \u{201c}{words}\u{201d}"))
+        .unwrap_or_default();
     let what = match question.redeem.source {
         Source::Grant => format!("a refresh for {}", question.names.email),
-        Source::Seed(_) => format!("the refresh token in Secret {}", question.names.seed),
+        Source::Seed(_) => format!("the refresh token in Secret {}", lifecycle::seed_place(question.names)),
     };
     match refusal.class {
         Class::Retry => format!("{provider} could not answer {what} ({}){words}.", code(refusal)),
-        Class::Throttled => format!("{provider} asks for fewer requests; {what} waits ({}){words}.", code(refusal)),
+        Class::Throttled => format!(
+            "{provider} asks for fewer requests; {what} waits ({}){words}.",
+            code(refusal)
+        ),
         _ => format!("{provider} refused {what} ({}){words}.", code(refusal)),
     }
 }
 
 fn code(refusal: &Refusal) -> String {
     let code = refusal.code.as_str();
-    if code.contains(&refusal.status.to_string()) { code.to_owned() } else { format!("{code}, HTTP {}", refusal.status) }
+    if code.contains(&refusal.status.to_string()) {
+        code.to_owned()
+    } else {
+        format!("{code}, HTTP {}", refusal.status)
+    }
 }
 
 /// What it means and the next step.
 fn advice(question: &Question<'_>, refusal: &Refusal, reason: Reason) -> String {
     let names = question.names;
-    let client = if names.client.is_empty() { "spec.oauth2.clientID".to_owned() } else { format!("Secret {}", names.client) };
+    let client = if names.client.is_empty() {
+        "spec.oauth2.clientID".to_owned()
+    } else {
+        format!("Secret {}", names.client)
+    };
     match reason {
         Reason::Retrying => "It is tried again by itself; nobody has to do anything.".to_owned(),
         Reason::Throttled => "It goes on by itself when the time has come; do not retry by hand.".to_owned(),
@@ -93,12 +114,19 @@ fn advice(question: &Question<'_>, refusal: &Refusal, reason: Reason) -> String 
             lifecycle::new_seed(names)
         ),
         Reason::GrantRevoked => {
-            format!("The grant is no longer valid: it was revoked, or the password was changed. {}", lifecycle::new_seed(names))
+            format!(
+                "The grant is no longer valid: it was revoked, or the password was changed. {}",
+                lifecycle::new_seed(names)
+            )
         }
         Reason::GrantExpired => format!("The grant has run out. {}", lifecycle::new_seed(names)),
         Reason::SeedRejected if question.grant_lives => format!(
             "The grant in use goes on working. {}",
-            if refusal.class == Class::Reauthorize { lifecycle::new_seed(names) } else { format!("Check {client} and the scopes.") }
+            if refusal.class == Class::Reauthorize {
+                lifecycle::new_seed(names)
+            } else {
+                format!("Check {client} and the scopes.")
+            }
         ),
         Reason::SeedRejected => lifecycle::new_seed(names),
         Reason::PolicyBlocked => format!(
@@ -115,7 +143,11 @@ fn advice(question: &Question<'_>, refusal: &Refusal, reason: Reason) -> String 
         ),
         Reason::RequestRejected => format!(
             "That is not the person's fault: check the scopes and parameters of the spec, and report it{}.",
-            refusal.trace_id.as_ref().map(|id| format!(" with trace ID {id}")).unwrap_or_default()
+            refusal
+                .trace_id
+                .as_ref()
+                .map(|id| format!(" with trace ID {id}"))
+                .unwrap_or_default()
         ),
         _ => format!(
             "The stored grant is still good: nobody has to sign in again. Check client ID, client secret and client authentication, and correct them in \
@@ -125,7 +157,11 @@ fn advice(question: &Question<'_>, refusal: &Refusal, reason: Reason) -> String 
 }
 
 fn listed(scopes: &[String]) -> String {
-    if scopes.is_empty() { "none were named".to_owned() } else { scopes.join(" ") }
+    if scopes.is_empty() {
+        "none were named".to_owned()
+    } else {
+        scopes.join(" ")
+    }
 }
 
 /// The request did not leave.
@@ -141,9 +177,17 @@ pub(super) fn not_sent(failure: &TransportFailure) -> Failure {
             Reason::EndpointUnusable,
             "For a server with a private CA name its certificate in spec.oauth2.caBundleRef, or start the operator with --ca-bundle.",
         ),
-        FailureKind::Endpoint => (Blame::Admin, Reason::EndpointUnusable, "Correct spec.oauth2.tokenURL or refreshURL."),
+        FailureKind::Endpoint => (
+            Blame::Admin,
+            Reason::EndpointUnusable,
+            "Correct spec.oauth2.tokenURL or refreshURL.",
+        ),
         FailureKind::Request | FailureKind::Client => (Blame::Bug, Reason::RequestRejected, "Please report this."),
-        _ => (Blame::Retry, Reason::Retrying, "Nothing was sent. It is tried again by itself."),
+        _ => (
+            Blame::Retry,
+            Reason::Retrying,
+            "Nothing was sent. It is tried again by itself.",
+        ),
     };
     Failure {
         blame,
@@ -165,7 +209,10 @@ pub(super) fn unknown(question: &Question<'_>, failure: &TransportFailure) -> Fa
              published token ends; nobody has to do anything now.",
         )
     } else {
-        (Reason::Retrying, "It is tried again by itself; nobody has to do anything.")
+        (
+            Reason::Retrying,
+            "It is tried again by itself; nobody has to do anything.",
+        )
     };
     Failure {
         blame: Blame::Retry,
@@ -179,14 +226,27 @@ pub(super) fn unknown(question: &Question<'_>, failure: &TransportFailure) -> Fa
 
 /// A candidate went unanswered twice.
 pub(super) fn given_up(question: &Question<'_>, failure: &TransportFailure) -> Failure {
+    spent_seed(failure.kind.as_str(), &format!("{failure}."), question.names)
+}
+
+/// A candidate went unanswered twice, the second time because a process ended.
+pub(super) fn abandoned_seed(names: &Names) -> Failure {
+    spent_seed(
+        "interrupted",
+        "An operator process ended in the middle of a request.",
+        names,
+    )
+}
+
+fn spent_seed(code: &str, what: &str, names: &Names) -> Failure {
     Failure {
         blame: Blame::Reauthorize,
         reason: Reason::SeedRejected,
-        code: failure.kind.as_str().to_owned(),
+        code: code.to_owned(),
         message: format!(
-            "{failure}. The refresh token in Secret {} was sent twice without an answer and may be spent. {}",
-            question.names.seed,
-            lifecycle::new_seed(question.names)
+            "{what} The refresh token in Secret {} was sent twice without an answer and may be spent. {}",
+            lifecycle::seed_place(names),
+            lifecycle::new_seed(names)
         ),
         retry_after: None,
         trace_id: None,
@@ -198,12 +258,20 @@ pub(super) fn abandoned(endpoints: &Endpoints) -> Failure {
     let rotating = endpoints.rotation == crate::api::Rotation::Strict;
     Failure {
         blame: Blame::Retry,
-        reason: if rotating { Reason::OutcomeUnknown } else { Reason::Retrying },
+        reason: if rotating {
+            Reason::OutcomeUnknown
+        } else {
+            Reason::Retrying
+        },
         code: "interrupted".to_owned(),
         message: format!(
             "An operator process ended while {} was being asked for a token, and the answer is not known. It is tried again by itself{}.",
             endpoints.display_name,
-            if rotating { ", once, shortly before the published token ends" } else { "" }
+            if rotating {
+                ", once, shortly before the published token ends"
+            } else {
+                ""
+            }
         ),
         retry_after: None,
         trace_id: None,

@@ -7,8 +7,8 @@ use super::pass::Pass;
 use crate::{
     api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, duration, names},
     lifecycle::{
-        Activity, AttemptHolder, GrantSecret, Handover, Heritage, Input, InputVersion, Names, Plan, PlanRefusal, Presence,
-        Retention, SeedClaim, Slot, TokenSecret, World,
+        Activity, AttemptHolder, GrantSecret, Handover, Heritage, Input, InputVersion, Names, Plan, PlanRefusal,
+        Presence, Retention, SeedClaim, Slot, TokenSecret, World,
     },
     provider::{self, Endpoints, InputSecret, Server},
     store::{Key, Kind, Seen, What, inputs, spool::Whose, token::Rendering},
@@ -25,7 +25,10 @@ impl Pass {
     /// Resolves the spec and checks where its credentials may go (invariant 11).
     pub(super) fn resolve(&self) -> Result<Resolved, PlanRefusal> {
         let asset = &self.asset;
-        let invalid = |message: String| PlanRefusal { reason: Reason::InvalidSpec, message };
+        let invalid = |message: String| PlanRefusal {
+            reason: Reason::InvalidSpec,
+            message,
+        };
         api::validate(asset, &self.context.settings.allowed_keys).map_err(|violations| {
             let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
             invalid(sentences.join(" "))
@@ -36,7 +39,11 @@ impl Pass {
         self.check_hosts(&endpoints)?;
         let rendering = rendering(&asset.spec, &endpoints);
         let plan = self.plan(&endpoints, &rendering);
-        Ok(Resolved { endpoints, rendering, plan })
+        Ok(Resolved {
+            endpoints,
+            rendering,
+            plan,
+        })
     }
 
     fn plan(&self, endpoints: &Endpoints, rendering: &Rendering) -> Plan {
@@ -49,7 +56,12 @@ impl Pass {
             token_endpoint: endpoints.token_url.origin().ascii_serialization(),
             rotation: endpoints.rotation,
             reuse_grace: endpoints.reuse_grace,
-            renew_before: self.asset.spec.renew_before.as_deref().and_then(|text| duration::parse(text).ok()),
+            renew_before: self
+                .asset
+                .spec
+                .renew_before
+                .as_deref()
+                .and_then(|text| duration::parse(text).ok()),
             retention,
             rendering: rendering.digest(),
             names: self.names(&endpoints.display_name),
@@ -62,7 +74,11 @@ impl Pass {
             asset: self.key.to_string(),
             email: self.asset.spec.email.clone(),
             provider: provider.to_owned(),
-            seed: format!("{}, key {}", self.seed_key(), self.asset.spec.oauth2.refresh_token_secret_ref.key),
+            seed: format!(
+                "{}, key {}",
+                self.seed_key(),
+                self.asset.spec.oauth2.refresh_token_secret_ref.key
+            ),
             client: client.map(|key| key.to_string()).unwrap_or_default(),
             grant_secret: self.grant_key().to_string(),
             token_secret: self.token_key().to_string(),
@@ -86,30 +102,64 @@ impl Pass {
 
     fn check_hosts(&self, endpoints: &Endpoints) -> Result<(), PlanRefusal> {
         let keys: Vec<Key> = self.client_key().into_iter().chain([self.seed_key()]).collect();
-        let known: Vec<_> = keys.iter().filter_map(|key| Some((key, self.context.index.get(key)?))).collect();
+        let known: Vec<_> = keys
+            .iter()
+            .filter_map(|key| Some((key, self.context.index.get(key)?)))
+            .collect();
         let secrets: Vec<InputSecret<'_>> = known
             .iter()
-            .map(|(key, seen)| InputSecret { namespace: &key.namespace, name: &key.name, hosts: named_hosts(seen) })
+            .map(|(key, seen)| InputSecret {
+                namespace: &key.namespace,
+                name: &key.name,
+                hosts: named_hosts(seen),
+            })
             .collect();
-        provider::check_hosts(endpoints, &secrets)
-            .map_err(|error| PlanRefusal { reason: Reason::HostNotAllowed, message: error.to_string() })
+        provider::check_hosts(endpoints, &secrets).map_err(|error| PlanRefusal {
+            reason: Reason::HostNotAllowed,
+            message: error.to_string(),
+        })
     }
 
     /// Everything that is known.
     pub(super) fn world(&self) -> World {
         let token = self.token_slot();
-        let renamed = if token.ours().is_some() || matches!(token, Slot::Free) { self.renamed().map(|(_, token)| token) } else { None };
+        let renamed = if token.ours().is_some() || matches!(token, Slot::Free) {
+            self.renamed().map(|(_, token)| token)
+        } else {
+            None
+        };
         let grant = self.grant_slot();
         World {
             asset_generation: self.asset.metadata.generation.unwrap_or_default(),
-            presence: if self.asset.metadata.deletion_timestamp.is_some() { Presence::Leaving } else { Presence::Staying },
-            activity: if self.asset.spec.suspended() { Activity::Suspended } else { Activity::Active },
-            refresh_request: self.asset.metadata.annotations.as_ref().and_then(|all| all.get(names::REFRESH).cloned()),
+            presence: if self.asset.metadata.deletion_timestamp.is_some() {
+                Presence::Leaving
+            } else {
+                Presence::Staying
+            },
+            activity: if self.asset.spec.suspended() {
+                Activity::Suspended
+            } else {
+                Activity::Active
+            },
+            refresh_request: self
+                .asset
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(names::REFRESH).cloned()),
             jitter: jitter(&self.uid),
-            plan: self.resolved.as_ref().map(|resolved| resolved.plan.clone()).map_err(Clone::clone),
+            plan: self
+                .resolved
+                .as_ref()
+                .map(|resolved| resolved.plan.clone())
+                .map_err(Clone::clone),
             client: self.client_input(),
             seed: self.seed_input(),
-            seed_claim: self.context.registry.older_claim(&self.key).map_or(SeedClaim::This, |older| SeedClaim::Older(older.to_string())),
+            seed_claim: self
+                .context
+                .registry
+                .older_claim(&self.key)
+                .map_or(SeedClaim::This, |older| SeedClaim::Older(older.to_string())),
             attempt_holder: self.attempt_holder(&grant),
             grant,
             grant_sight: self.grant_sight,
@@ -121,12 +171,19 @@ impl Pass {
     }
 
     fn attempt_holder(&self, grant: &Slot<GrantSecret>) -> AttemptHolder {
-        let Some(attempt) = grant.ours().and_then(|grant| grant.attempt.as_ref()) else { return AttemptHolder::This };
-        let whose = attempt.holder.parse().map_or(Whose::Other, |holder| self.context.spool.whose(&holder));
+        let Some(attempt) = grant.ours().and_then(|grant| grant.attempt.as_ref()) else {
+            return AttemptHolder::This;
+        };
+        let whose = attempt
+            .holder
+            .parse()
+            .map_or(Whose::Other, |holder| self.context.spool.whose(&holder));
         match whose {
             Whose::This => AttemptHolder::This,
             Whose::Earlier => AttemptHolder::Earlier,
-            Whose::Other => AttemptHolder::Other { watched: self.context.registry.watched(&self.key, attempt) },
+            Whose::Other => AttemptHolder::Other {
+                watched: self.context.registry.watched(&self.key, attempt),
+            },
         }
     }
 
@@ -140,9 +197,17 @@ impl Pass {
         };
         let Some(seen) = self.context.index.get(&key) else {
             let create = "--from-literal=client_id=… --from-literal=client_secret=…";
-            return Input::Unusable(inputs::missing(&key, "the OAuth client, spec.oauth2.clientCredentialsRef", create));
+            return Input::Unusable(inputs::missing(
+                &key,
+                "the OAuth client, spec.oauth2.clientCredentialsRef",
+                create,
+            ));
         };
-        let read = self.inputs.client.as_ref().filter(|(version, _)| *version == seen.version());
+        let read = self
+            .inputs
+            .client
+            .as_ref()
+            .filter(|(version, _)| *version == seen.version());
         match (read, &oauth2.client_id) {
             (Some((_, Err(complaint))), _) => Input::Unusable(complaint.clone()),
             (Some((version, Ok(_))), Some(id)) => Input::Read(version.clone(), id.clone()),
@@ -159,19 +224,35 @@ impl Pass {
     fn seed_input(&self) -> Input<crate::lifecycle::Fingerprint> {
         let key = self.seed_key();
         let Some(seen) = self.context.index.get(&key) else {
-            let create = format!("--from-literal={}=…", self.asset.spec.oauth2.refresh_token_secret_ref.key);
-            return Input::Unusable(inputs::missing(&key, "the refresh token, spec.oauth2.refreshTokenSecretRef", &create));
+            let create = format!(
+                "--from-literal={}=…",
+                self.asset.spec.oauth2.refresh_token_secret_ref.key
+            );
+            return Input::Unusable(inputs::missing(
+                &key,
+                "the refresh token, spec.oauth2.refreshTokenSecretRef",
+                &create,
+            ));
         };
-        match self.inputs.seed.as_ref().filter(|(version, _)| *version == seen.version()) {
-            Some((version, Ok(seed))) => Input::Read(version.clone(), inputs::fingerprint(seed)),
+        match self
+            .inputs
+            .seed
+            .as_ref()
+            .filter(|(version, _)| *version == seen.version())
+        {
+            Some((version, Ok(token))) => Input::Read(version.clone(), inputs::fingerprint(token)),
             Some((_, Err(complaint))) => Input::Unusable(complaint.clone()),
             None => Input::Unread(seen.version()),
         }
     }
 
     fn grant_slot(&self) -> Slot<GrantSecret> {
-        let Some(seen) = self.context.index.get(&self.grant_key()) else { return Slot::Free };
-        let What::Grant(grant) = &seen.what else { return self.foreign(&seen) };
+        let Some(seen) = self.context.index.get(&self.grant_key()) else {
+            return Slot::Free;
+        };
+        let What::Grant(grant) = &seen.what else {
+            return self.foreign(&seen);
+        };
         if seen.deleting {
             return Slot::Leaving;
         }
@@ -181,7 +262,11 @@ impl Pass {
             Some(_) => return Slot::Leaving,
             None => Retention::Stays,
         };
-        let heritage = if grant.asset == self.uid { Heritage::Own } else { Heritage::Retained };
+        let heritage = if grant.asset == self.uid {
+            Heritage::Own
+        } else {
+            Heritage::Retained
+        };
         Slot::Ours(GrantSecret {
             record: grant.record.clone(),
             attempt: grant.attempt.clone(),
@@ -193,12 +278,17 @@ impl Pass {
     }
 
     fn token_slot(&self) -> Slot<TokenSecret> {
-        let Some(seen) = self.context.index.get(&self.token_key()) else { return Slot::Free };
-        let What::Token(token) = &seen.what else { return self.foreign(&seen) };
+        let Some(seen) = self.context.index.get(&self.token_key()) else {
+            return Slot::Free;
+        };
+        let What::Token(token) = &seen.what else {
+            return self.foreign(&seen);
+        };
         match &seen.owner {
-            Some((uid, _)) if *uid == self.uid && !seen.deleting => {
-                Slot::Ours(TokenSecret { record: token.record.clone(), rendering: token.rendered.digest.clone() })
-            }
+            Some((uid, _)) if *uid == self.uid && !seen.deleting => Slot::Ours(TokenSecret {
+                record: token.record.clone(),
+                rendering: token.rendered.digest.clone(),
+            }),
             Some((uid, name)) if *uid == self.uid || **name == *self.key.name => Slot::Leaving,
             _ => self.foreign(&seen),
         }
@@ -207,13 +297,22 @@ impl Pass {
     /// The token Secret of an earlier `spec.secret.name`.
     pub(super) fn renamed(&self) -> Option<(Key, TokenSecret)> {
         let current = self.token_key();
-        let earlier = self.context.index.tokens_of(&self.uid).into_iter().filter(|key| *key != current);
+        let earlier = self
+            .context
+            .index
+            .tokens_of(&self.uid)
+            .into_iter()
+            .filter(|key| *key != current);
         let known = earlier.filter_map(|key| {
             let seen = self.context.index.get(&key)?;
             match &seen.what {
-                What::Token(token) if !seen.deleting => {
-                    Some((key, TokenSecret { record: token.record.clone(), rendering: token.rendered.digest.clone() }))
-                }
+                What::Token(token) if !seen.deleting => Some((
+                    key,
+                    TokenSecret {
+                        record: token.record.clone(),
+                        rendering: token.rendered.digest.clone(),
+                    },
+                )),
                 _ => None,
             }
         });
@@ -227,15 +326,26 @@ impl Pass {
             What::Grant(_) => (of_owner("a grant Secret", seen), None),
         };
         let granted = adopt.is_some_and(|name| name == &*self.key.name || name == "true");
-        Slot::Foreign { found, handover: if granted { Handover::Granted } else { Handover::None } }
+        Slot::Foreign {
+            found,
+            handover: if granted { Handover::Granted } else { Handover::None },
+        }
     }
 
     pub(super) fn client_key(&self) -> Option<Key> {
-        self.asset.spec.oauth2.client_credentials_ref.as_ref().map(|client| Key::new(&self.key.namespace, &client.name))
+        self.asset
+            .spec
+            .oauth2
+            .client_credentials_ref
+            .as_ref()
+            .map(|client| Key::new(&self.key.namespace, &client.name))
     }
 
     pub(super) fn seed_key(&self) -> Key {
-        Key::new(&self.key.namespace, &self.asset.spec.oauth2.refresh_token_secret_ref.name)
+        Key::new(
+            &self.key.namespace,
+            &self.asset.spec.oauth2.refresh_token_secret_ref.name,
+        )
     }
 
     pub(super) fn grant_key(&self) -> Key {
@@ -270,8 +380,14 @@ fn named_hosts(seen: &Seen) -> Option<&str> {
 fn rendering(spec: &EmailAssetSpec, endpoints: &Endpoints) -> Rendering {
     let mut rendering = Rendering::default();
     rendering.settings.insert("email".to_owned(), endpoints.email.clone());
-    rendering.settings.insert("username".to_owned(), endpoints.username.clone());
-    for (protocol, server) in [("smtp", &endpoints.smtp), ("imap", &endpoints.imap), ("pop3", &endpoints.pop3)] {
+    rendering
+        .settings
+        .insert("username".to_owned(), endpoints.username.clone());
+    for (protocol, server) in [
+        ("smtp", &endpoints.smtp),
+        ("imap", &endpoints.imap),
+        ("pop3", &endpoints.pop3),
+    ] {
         if let Some(server) = server {
             add_server(&mut rendering, protocol, server, &endpoints.username);
         }
@@ -296,17 +412,24 @@ fn add_server(rendering: &mut Rendering, protocol: &str, server: &Server, userna
 /// A number in `0.0..1.0` that is the same for an asset as long as it lives.
 fn jitter(uid: &str) -> f64 {
     let digest = Sha256::digest(uid);
-    let number = digest.iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+    let number = digest
+        .iter()
+        .take(4)
+        .fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
     f64::from(number) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// The moment by the wall clock.
+/// The moment by the wall clock, in whole seconds: that is what the API keeps, and a finer time would differ from itself after a round trip.
 pub(super) fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
 /// Namespace and name of an asset.
 pub(super) fn key_of(asset: &EmailAsset) -> Key {
     let metadata = &asset.metadata;
-    Key::new(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+    Key::new(
+        metadata.namespace.as_deref().unwrap_or_default(),
+        metadata.name.as_deref().unwrap_or_default(),
+    )
 }

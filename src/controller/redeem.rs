@@ -11,14 +11,15 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::context::Context;
+use super::{context::Context, observe::now};
 use crate::{
     leader::Permit,
     lifecycle::{Attempt, Fencing, Lifetime, Record, Redeem, Retention, SeedRecord, Source, Verdict},
     oauth::{Answer, Class, Outcome, Redemption, Refusal, TransportFailure},
     store::{
-        Key, Seen, StoreError, What,
-        grant::{Belongs, End, NewGrant, Stored},
+        Key, Seen, StoreError,
+        grant::{AttemptPlace, Belongs, End, NewGrant, Stored},
+        inputs,
         spool::EntryId,
         token::AccessToken,
     },
@@ -36,11 +37,23 @@ pub(super) struct Job {
     pub(super) redemption: Redemption,
     /// The grant Secret as it was seen.
     pub(super) known: Option<Seen>,
+    /// What a grant Secret begins with, where there is none yet.
+    pub(super) beginning: Record,
     /// The record that the answer will complete.
     pub(super) record: Record,
     /// How long an access token lives when the answer does not say.
     pub(super) default_lifetime: SignedDuration,
     pub(super) permit: Permit,
+    pub(super) last_try: LastTry,
+}
+
+/// Whether a candidate is given up if this try goes unanswered too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LastTry {
+    /// It is.
+    Yes,
+    /// It may be tried again.
+    No,
 }
 
 /// How a redemption ended for the pass that waits for it.
@@ -54,7 +67,7 @@ pub(super) enum Ended {
     /// The request did not leave.
     NotSent(TransportFailure),
     /// No answer came.
-    Unknown { failure: TransportFailure, given_up: bool },
+    Unknown(TransportFailure),
     /// Somebody else was faster, or the world has changed: look again.
     Raced,
     /// Not our turn any more: nothing was sent.
@@ -81,11 +94,15 @@ impl Job {
         match self.send().await {
             Outcome::Answered(answer) => {
                 let rotated = self.new_refresh_token(&answer).is_some();
-                if rotated { self.keep(answer, None).await } else { self.fresh(&answer) }
+                if rotated {
+                    self.keep(answer, None).await
+                } else {
+                    self.fresh(&answer)
+                }
             }
             Outcome::Refused(refusal) => Ended::Refused(refusal),
             Outcome::NotSent(failure) => Ended::NotSent(failure),
-            Outcome::Unknown(failure) => Ended::Unknown { failure, given_up: false },
+            Outcome::Unknown(failure) => Ended::Unknown(failure),
         }
     }
 
@@ -99,8 +116,12 @@ impl Job {
     async fn run_recorded(self) -> Ended {
         let attempt = self.attempt();
         let opened = Instant::now();
+        let place = self
+            .known
+            .as_ref()
+            .map_or(AttemptPlace::Nowhere(&self.beginning), AttemptPlace::Grant);
         fail_point!("before-attempt", |_| std::process::abort());
-        let seen = match self.context.secrets.open_attempt(&self.belongs, self.known.as_ref(), &attempt).await {
+        let seen = match self.context.secrets.open_attempt(&self.belongs, place, &attempt).await {
             Ok(seen) => seen,
             Err(StoreError::Conflict(_) | StoreError::Exists(_)) => return self.raced().await,
             Err(StoreError::NamespaceGone(_)) => return Ended::Dropped("the namespace is gone"),
@@ -126,19 +147,31 @@ impl Job {
         match outcome {
             Outcome::Answered(answer) => self.keep(answer, Some(seen)).await,
             Outcome::Refused(refusal) => {
-                let end = if refusal.class == Class::Reauthorize { End::Refused } else { End::Settled };
+                let end = if refusal.class == Class::Reauthorize {
+                    End::Refused
+                } else {
+                    End::Settled
+                };
                 // Read again before a grant is called dead: somebody may have stored a newer one (invariant 2).
                 let known = (end == End::Settled).then_some(seen);
-                if self.end(&attempt, known, &end).await { Ended::Refused(refusal) } else { Ended::Raced }
+                if self.end(&attempt, known, &end).await {
+                    Ended::Refused(refusal)
+                } else {
+                    Ended::Raced
+                }
             }
             Outcome::NotSent(failure) => {
                 self.end(&attempt, Some(seen), &End::Settled).await;
                 Ended::NotSent(failure)
             }
             Outcome::Unknown(failure) => {
-                let given_up = matches!(&seen.what, What::Grant(grant) if crate::store::grant::gives_up(&grant.unanswered, &attempt.source));
-                self.end(&attempt, Some(seen), &End::Unknown(Timestamp::now())).await;
-                Ended::Unknown { failure, given_up }
+                let end = if self.last_try == LastTry::Yes {
+                    End::Refused
+                } else {
+                    End::Unknown(now())
+                };
+                self.end(&attempt, Some(seen), &end).await;
+                Ended::Unknown(failure)
             }
         }
     }
@@ -172,7 +205,10 @@ impl Job {
                 }
                 Err(StoreError::NamespaceGone(_)) => return false,
                 Err(StoreError::Conflict(_)) => {}
-                Err(error) => pauses.wait(&self.key, "ending an attempt", &error).await,
+                Err(error) => {
+                    self.context.registry.forget_sightings();
+                    pauses.wait(&self.key, "ending an attempt", &error).await;
+                }
             }
         }
     }
@@ -185,16 +221,24 @@ impl Job {
         if let Err(error) = self.context.spool.keep(&entry, &new.to_spool()) {
             error!(asset = %self.key, error = %Chain(&error), "the answer could not be spooled; storing it at once");
         }
+        self.context.count_spool();
         fail_point!("after-spool", |_| std::process::abort());
         let stored = store(&self.context, &self.key, &new, known).await;
         fail_point!("after-store", |_| std::process::abort());
         if let Err(error) = self.context.spool.forget(&entry) {
             warn!(asset = %self.key, error = %Chain(&error), "a stored answer stays in the spool; it is recognised as stored at the next start");
         }
+        self.context.count_spool();
         match stored {
             Stored::Here(_) => {
-                let token = AccessToken { token: new.access_token, token_type: new.token_type };
-                Ended::Stored { token, record: new.record }
+                let token = AccessToken {
+                    token: new.access_token,
+                    token_type: new.token_type,
+                };
+                Ended::Stored {
+                    token,
+                    record: new.record,
+                }
             }
             Stored::Superseded(_) => Ended::Raced,
             Stored::Dropped(why) => Ended::Dropped(why),
@@ -203,16 +247,22 @@ impl Job {
 
     fn fresh(self, answer: &Answer) -> Ended {
         let record = self.completed_record(answer);
-        Ended::Fresh { token: access_token(answer), record }
+        Ended::Fresh {
+            token: access_token(answer),
+            record,
+        }
     }
 
     fn new_grant(&self, answer: &Answer) -> NewGrant {
-        let refresh_token = self.new_refresh_token(answer).unwrap_or_else(|| self.redemption.refresh_token.clone());
+        let refresh_token = self
+            .new_refresh_token(answer)
+            .unwrap_or_else(|| self.redemption.refresh_token.clone());
         let token = access_token(answer);
         NewGrant {
             belongs: self.belongs.clone(),
             from: self.redeem.from,
             source: self.redeem.source.clone(),
+            spent: inputs::fingerprint(&self.redemption.refresh_token),
             record: self.completed_record(answer),
             refresh_token,
             access_token: token.token,
@@ -222,16 +272,22 @@ impl Job {
 
     fn new_refresh_token(&self, answer: &Answer) -> Option<SecretString> {
         let sent = self.redemption.refresh_token.expose_secret();
-        answer.refresh_token.clone().filter(|token| token.expose_secret() != sent)
+        answer
+            .refresh_token
+            .clone()
+            .filter(|token| token.expose_secret() != sent)
     }
 
     fn completed_record(&self, answer: &Answer) -> Record {
-        let now = Timestamp::now();
+        let now = now();
         let life = answer.expires_in.unwrap_or(self.default_lifetime);
         let mut record = self.record.clone();
         record.generation = self.redeem.from.next();
         record.binding = Some(self.redeem.binding.clone());
-        record.lifetime = Some(Lifetime { issued: now, expires: now.checked_add(life).unwrap_or(Timestamp::MAX) });
+        record.lifetime = Some(Lifetime {
+            issued: now,
+            expires: now.checked_add(life).unwrap_or(Timestamp::MAX),
+        });
         if let Some(scopes) = &answer.scopes {
             record.scopes.clone_from(scopes);
         }
@@ -254,7 +310,10 @@ impl Job {
 }
 
 fn access_token(answer: &Answer) -> AccessToken {
-    AccessToken { token: answer.access_token.clone(), token_type: answer.token_type.clone() }
+    AccessToken {
+        token: answer.access_token.clone(),
+        token_type: answer.token_type.clone(),
+    }
 }
 
 /// Stores an answer, trying until the API server has taken it or there is no place for it any more.
@@ -274,13 +333,16 @@ pub(super) async fn store(context: &Context, asset: &Key, new: &NewGrant, known:
                 return stored;
             }
             Err(StoreError::Conflict(_)) => {}
-            Err(error) => pauses.wait(asset, "storing an answer", &error).await,
+            Err(error) => {
+                context.registry.forget_sightings();
+                pauses.wait(asset, "storing an answer", &error).await;
+            }
         }
     }
 }
 
 /// Puts what the spool holds into grant Secrets: the answers of a process that was killed before it could (invariant 1).
-pub(super) async fn heal(context: &Arc<Context>) {
+pub(super) fn heal(context: &Arc<Context>) {
     let entries = match context.spool.entries() {
         Ok(entries) => entries,
         Err(error) => return error!(error = %Chain(&error), "the spool cannot be read"),
@@ -322,7 +384,9 @@ impl Pauses {
         if self.0 == 0 {
             warn!(%asset, error = %Chain(error), "{doing} failed; trying until it works");
         }
-        let pause = Duration::from_millis(100).saturating_mul(1 << self.0.min(6)).min(Duration::from_secs(5));
+        let pause = Duration::from_millis(100)
+            .saturating_mul(1 << self.0.min(6))
+            .min(Duration::from_secs(5));
         self.0 = self.0.saturating_add(1);
         tokio::time::sleep(pause).await;
     }

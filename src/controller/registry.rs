@@ -82,13 +82,21 @@ impl Registry {
         let wakes = Wakes {
             uid: asset.metadata.uid.clone().unwrap_or_default(),
             generation: asset.metadata.generation.unwrap_or_default(),
-            refresh: asset.metadata.annotations.as_ref().and_then(|all| all.get(names::REFRESH).cloned()),
+            refresh: asset
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(names::REFRESH).cloned()),
             deleting: asset.metadata.deletion_timestamp.is_some(),
         };
         let mut inner = self.lock();
         let memory = inner.assets.entry(key.clone()).or_default();
         let version = version(asset);
-        if memory.status.as_ref().is_some_and(|overlay| overlay.written.is_some_and(|written| version >= Some(written))) {
+        if memory
+            .status
+            .as_ref()
+            .is_some_and(|overlay| overlay.written.is_some_and(|written| version >= Some(written)))
+        {
             memory.status = None;
         }
         if memory.wakes.as_ref() == Some(&wakes) {
@@ -108,7 +116,11 @@ impl Registry {
 
     /// The assets that name this Secret.
     pub(super) fn dependents(&self, secret: &Key) -> Vec<Key> {
-        self.lock().dependents.get(secret).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
+        self.lock()
+            .dependents
+            .get(secret)
+            .map(|keys| keys.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The oldest other asset that names the same seed, if it is older than this one.
@@ -124,17 +136,30 @@ impl Registry {
     pub(super) fn status(&self, key: &Key, seen: Option<&EmailAssetStatus>) -> EmailAssetStatus {
         let inner = self.lock();
         let overlay = inner.assets.get(key).and_then(|memory| memory.status.as_ref());
-        overlay.map(|overlay| &overlay.status).or(seen).cloned().unwrap_or_default()
+        overlay
+            .map(|overlay| &overlay.status)
+            .or(seen)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Whether a status waits to be written.
     pub(super) fn owes_status(&self, key: &Key) -> bool {
-        self.lock().assets.get(key).and_then(|memory| memory.status.as_ref()).is_some_and(|overlay| overlay.written.is_none())
+        self.lock()
+            .assets
+            .get(key)
+            .and_then(|memory| memory.status.as_ref())
+            .is_some_and(|overlay| overlay.written.is_none())
     }
 
     /// Remembers a status that was written, until the watch shows it.
     pub(super) fn wrote_status(&self, key: &Key, status: EmailAssetStatus, resource_version: Option<u128>) {
-        self.with(key, |memory| memory.status = Some(Overlay { status, written: resource_version.or(Some(0)) }));
+        self.with(key, |memory| {
+            memory.status = Some(Overlay {
+                status,
+                written: resource_version.or(Some(0)),
+            });
+        });
     }
 
     /// Remembers a status that could not be written: passes go by it meanwhile, so that a failing write causes no second request (invariant 9).
@@ -143,7 +168,10 @@ impl Registry {
     }
 
     pub(super) fn failed_under(&self, key: &Key) -> Option<Circumstances> {
-        self.lock().assets.get(key).and_then(|memory| memory.failed_under.clone())
+        self.lock()
+            .assets
+            .get(key)
+            .and_then(|memory| memory.failed_under.clone())
     }
 
     pub(super) fn note_failed_under(&self, key: &Key, circumstances: Option<Circumstances>) {
@@ -161,8 +189,18 @@ impl Registry {
         SignedDuration::try_from(now.duration_since(since)).unwrap_or(SignedDuration::MAX)
     }
 
+    /// The API server was out of reach: another process may have been unable to store its answer meanwhile, so the wait for it starts anew (invariant 2).
+    pub(super) fn forget_sightings(&self) {
+        for memory in self.lock().assets.values_mut() {
+            memory.attempt = None;
+        }
+    }
+
     pub(super) fn unpublished(&self, key: &Key) -> Option<Unpublished> {
-        self.lock().assets.get(key).and_then(|memory| memory.unpublished.clone())
+        self.lock()
+            .assets
+            .get(key)
+            .and_then(|memory| memory.unpublished.clone())
     }
 
     pub(super) fn keep_unpublished(&self, key: &Key, unpublished: Option<Unpublished>) {
@@ -197,23 +235,42 @@ impl Inner {
     fn index(&mut self, key: &Key, asset: &EmailAsset, wakes: Wakes) {
         self.drop_links(key);
         let seniority = (
-            asset.metadata.creation_timestamp.as_ref().map_or(i64::MAX, |time| time.0.as_second()),
+            asset
+                .metadata
+                .creation_timestamp
+                .as_ref()
+                .map_or(i64::MAX, |time| time.0.as_second()),
             wakes.uid.clone(),
         );
-        let of_namespace = |name: &str| Key { namespace: Arc::clone(&key.namespace), name: name.into() };
+        let of_namespace = |name: &str| Key {
+            namespace: Arc::clone(&key.namespace),
+            name: name.into(),
+        };
         let oauth2 = &asset.spec.oauth2;
         let seed = SeedRef {
             secret: of_namespace(&oauth2.refresh_token_secret_ref.name),
             key: oauth2.refresh_token_secret_ref.key.clone(),
             seniority,
         };
-        let mut secrets = vec![of_namespace(&asset.token_secret_name()), of_namespace(&asset.grant_secret_name()), seed.secret.clone()];
-        secrets.extend(oauth2.client_credentials_ref.as_ref().map(|client| of_namespace(&client.name)));
+        let mut secrets = vec![
+            of_namespace(&asset.token_secret_name()),
+            of_namespace(&asset.grant_secret_name()),
+            seed.secret.clone(),
+        ];
+        secrets.extend(
+            oauth2
+                .client_credentials_ref
+                .as_ref()
+                .map(|client| of_namespace(&client.name)),
+        );
         for secret in &secrets {
             self.dependents.entry(secret.clone()).or_default().insert(key.clone());
         }
         let place = (seed.secret.clone(), seed.key.clone());
-        self.seeds.entry(place).or_default().insert(key.clone(), seed.seniority.clone());
+        self.seeds
+            .entry(place)
+            .or_default()
+            .insert(key.clone(), seed.seniority.clone());
         let memory = self.assets.entry(key.clone()).or_default();
         memory.wakes = Some(wakes);
         memory.secrets = secrets;
@@ -250,5 +307,9 @@ impl Inner {
 
 /// The resourceVersion as a number: those of one resource can be compared (KEP-5504).
 pub(super) fn version(asset: &EmailAsset) -> Option<u128> {
-    asset.metadata.resource_version.as_deref().and_then(|version| version.parse().ok())
+    asset
+        .metadata
+        .resource_version
+        .as_deref()
+        .and_then(|version| version.parse().ok())
 }

@@ -26,23 +26,41 @@ use crate::{
 const LONGEST_NOTE: usize = 1000;
 
 /// Writes the status, if it says anything new, and the Events of its turns. False when the API server did not take it.
-pub(super) async fn write(context: &Arc<Context>, key: &Key, asset: &EmailAsset, status: &EmailAssetStatus, adopted: bool) -> bool {
+pub(super) async fn write(
+    context: &Arc<Context>,
+    key: &Key,
+    asset: &EmailAsset,
+    status: &EmailAssetStatus,
+    adopted: bool,
+) -> bool {
     let shown = context.registry.status(key, asset.status.as_ref());
     if *status == shown && !context.registry.owes_status(key) {
         return true;
     }
-    let patch: Result<json_patch::Patch, _> = serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]));
+    let patch: Result<json_patch::Patch, _> =
+        serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]));
     let Ok(patch) = patch else { return false };
-    let parameters = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let request = kube::api::Request::new(&EmailAsset::url_path(&(), Some(&key.namespace)))
-        .patch_subresource("status", &key.name, &parameters, &Patch::<()>::Json(patch));
+    let parameters = PatchParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let request = kube::api::Request::new(EmailAsset::url_path(&(), Some(&key.namespace))).patch_subresource(
+        "status",
+        &key.name,
+        &parameters,
+        &Patch::<()>::Json(patch),
+    );
     let Ok(mut request) = request else { return false };
-    request.headers_mut().insert(http::header::ACCEPT, crate::store::METADATA_ONLY);
+    request
+        .headers_mut()
+        .insert(http::header::ACCEPT, crate::store::METADATA_ONLY);
     let call = context.client.request::<PartialObjectMeta<EmailAsset>>(request);
     match tokio::time::timeout(context.settings.api_timeout, call).await {
         Ok(Ok(written)) => {
             context.metrics.wrote(Written::Status, WriteResult::Written);
-            context.registry.wrote_status(key, status.clone(), number(&written.metadata));
+            context
+                .registry
+                .wrote_status(key, status.clone(), number(&written.metadata));
             tell(context, asset, asset.status.as_ref(), status, adopted).await;
             true
         }
@@ -66,11 +84,20 @@ pub(super) async fn write(context: &Arc<Context>, key: &Key, asset: &EmailAsset,
 }
 
 fn number(metadata: &ObjectMeta) -> Option<u128> {
-    metadata.resource_version.as_deref().and_then(|version| version.parse().ok())
+    metadata
+        .resource_version
+        .as_deref()
+        .and_then(|version| version.parse().ok())
 }
 
 /// Makes Events of the turns between two statuses.
-async fn tell(context: &Arc<Context>, asset: &EmailAsset, before: Option<&EmailAssetStatus>, now: &EmailAssetStatus, adopted: bool) {
+async fn tell(
+    context: &Arc<Context>,
+    asset: &EmailAsset,
+    before: Option<&EmailAssetStatus>,
+    now: &EmailAssetStatus,
+    adopted: bool,
+) {
     let mut events = turns(before, now);
     if adopted {
         let note = "Took up the grant that an earlier EmailAsset of this name and mailbox left.".to_owned();
@@ -78,7 +105,13 @@ async fn tell(context: &Arc<Context>, asset: &EmailAsset, before: Option<&EmailA
     }
     let reference = asset.object_ref(&());
     for (type_, reason, note) in events {
-        let event = Event { type_, reason, note: Some(cut(note)), action: "Refresh".to_owned(), secondary: None };
+        let event = Event {
+            type_,
+            reason,
+            note: Some(cut(note)),
+            action: "Refresh".to_owned(),
+            secondary: None,
+        };
         let call = context.recorder.publish(&event, &reference);
         match tokio::time::timeout(context.settings.api_timeout, call).await {
             Ok(Ok(())) => context.metrics.wrote(Written::Event, WriteResult::Written),
@@ -94,21 +127,39 @@ async fn tell(context: &Arc<Context>, asset: &EmailAsset, before: Option<&EmailA
 /// Turns of Ready, Refreshed and Authorized. Repeats, routine refreshes and the first Ready are none.
 fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<(EventType, String, String)> {
     let mut events: Vec<(EventType, String, String)> = Vec::new();
-    for kind in [ConditionType::Ready, ConditionType::Refreshed, ConditionType::Authorized] {
-        let Some(after) = lifecycle::condition(&now.conditions, kind) else { continue };
+    for kind in [
+        ConditionType::Ready,
+        ConditionType::Refreshed,
+        ConditionType::Authorized,
+    ] {
+        let Some(after) = lifecycle::condition(&now.conditions, kind) else {
+            continue;
+        };
         let earlier = before.and_then(|before| lifecycle::condition(&before.conditions, kind));
         if earlier.is_some_and(|earlier| earlier.status == after.status && earlier.reason == after.reason) {
             continue;
         }
         let silent = match after.status.as_str() {
-            "True" => earlier.is_none_or(|earlier| earlier.status != "False" || earlier.reason == Reason::Pending.as_str()),
+            "True" => {
+                earlier.is_none_or(|earlier| earlier.status != "False" || earlier.reason == Reason::Pending.as_str())
+            }
             "False" => after.reason == Reason::Pending.as_str(),
             _ => true,
         };
-        let told = events.iter().any(|(_, reason, note)| *reason == after.reason || *note == after.message);
+        let told = events
+            .iter()
+            .any(|(_, reason, note)| *reason == after.reason || *note == after.message);
         if !silent && !told {
-            let type_ = if after.status == "True" { EventType::Normal } else { EventType::Warning };
-            let reason = if after.status == "True" { kind.as_str().to_owned() } else { after.reason.clone() };
+            let type_ = if after.status == "True" {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            };
+            let reason = if after.status == "True" {
+                kind.as_str().to_owned()
+            } else {
+                after.reason.clone()
+            };
             events.push((type_, reason, after.message.clone()));
         }
     }
@@ -116,7 +167,11 @@ fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<(Even
 }
 
 fn cut(note: String) -> String {
-    if note.len() <= LONGEST_NOTE { note } else { note.chars().take(LONGEST_NOTE / 4).collect() }
+    if note.len() <= LONGEST_NOTE {
+        note
+    } else {
+        note.chars().take(LONGEST_NOTE / 4).collect()
+    }
 }
 
 /// Says of an asset that cannot be read what is wrong with it, once.
@@ -127,14 +182,23 @@ pub(super) async fn write_unreadable(context: &Arc<Context>, key: &Key, asset: &
         "This EmailAsset cannot be read by the operator that is running: {}. Correct the field, or run an operator that knows it.",
         problem.error.chars().take(300).collect::<String>()
     );
-    let api: Api<kube::core::DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &key.namespace, &kube::core::ApiResource::erase::<EmailAsset>(&()));
+    let api: Api<kube::core::DynamicObject> = Api::namespaced_with(
+        context.client.clone(),
+        &key.namespace,
+        &kube::core::ApiResource::erase::<EmailAsset>(&()),
+    );
     let limit = context.settings.api_timeout;
-    let Ok(Ok(raw)) = tokio::time::timeout(limit, api.get_status(&key.name)).await else { return };
-    let shown: Option<EmailAssetStatus> =
-        raw.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
+    let Ok(Ok(raw)) = tokio::time::timeout(limit, api.get_status(&key.name)).await else {
+        return;
+    };
+    let shown: Option<EmailAssetStatus> = raw
+        .data
+        .get("status")
+        .and_then(|status| serde_json::from_value(status.clone()).ok());
     let said = |kind: ConditionType| {
-        let shown = shown.as_ref().and_then(|status| lifecycle::condition(&status.conditions, kind));
+        let shown = shown
+            .as_ref()
+            .and_then(|status| lifecycle::condition(&status.conditions, kind));
         shown.is_some_and(|shown| shown.message == message)
     };
     if said(ConditionType::Stalled) {
@@ -144,20 +208,28 @@ pub(super) async fn write_unreadable(context: &Arc<Context>, key: &Key, asset: &
     let mut status = shown.unwrap_or_default();
     status.observed_generation = metadata.generation;
     let kept = [ConditionType::Ready, ConditionType::Stalled, ConditionType::Reconciling].map(ConditionType::as_str);
-    status.conditions.retain(|condition| !kept.contains(&condition.type_.as_str()));
+    status
+        .conditions
+        .retain(|condition| !kept.contains(&condition.type_.as_str()));
     for (kind, is) in [(ConditionType::Ready, "False"), (ConditionType::Stalled, "True")] {
-        status.conditions.push(k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
-            type_: kind.as_str().to_owned(),
-            status: is.to_owned(),
-            reason: Reason::InvalidSpec.as_str().to_owned(),
-            message: message.clone(),
-            last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(super::observe::now()),
-            observed_generation: metadata.generation,
-        });
+        status
+            .conditions
+            .push(k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
+                type_: kind.as_str().to_owned(),
+                status: is.to_owned(),
+                reason: Reason::InvalidSpec.as_str().to_owned(),
+                message: message.clone(),
+                last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(super::observe::now()),
+                observed_generation: metadata.generation,
+            });
     }
-    let patch: Result<json_patch::Patch, _> = serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]));
+    let patch: Result<json_patch::Patch, _> =
+        serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]));
     let Ok(patch) = patch else { return };
-    let parameters = PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let parameters = PatchParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
     let patch = Patch::<()>::Json(patch);
     let call = api.patch_status(&key.name, &parameters, &patch);
     if let Ok(Err(error)) = tokio::time::timeout(limit, call).await {

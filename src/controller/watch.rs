@@ -53,7 +53,9 @@ impl Synced {
 /// Keeps the index of one kind of Secrets in one namespace (or all) until it is dropped.
 pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, kind: Kind, synced: Synced) {
     let api: Api<PartialObjectMeta<Secret>> = scoped(context.client.clone(), namespace.as_deref());
-    let config = watcher::Config::default().fields(&kind.field_selector()).page_size(PAGE);
+    let config = watcher::Config::default()
+        .fields(&kind.field_selector())
+        .page_size(PAGE);
     let mut events = watcher::watcher(api, config).default_backoff().boxed();
     let mut listed: HashSet<Key> = HashSet::new();
     let mut first = true;
@@ -62,7 +64,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
         match event {
             Ok(event) => {
                 troubled = false;
-                if let Some(()) = take_in(&context, &namespace, kind, event, &mut listed)
+                if let Some(()) = take_in(&context, namespace.as_deref(), kind, event, &mut listed)
                     && first
                 {
                     first = false;
@@ -70,6 +72,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
                 }
             }
             Err(error) => {
+                context.registry.forget_sightings();
                 // The watcher tries again by itself; one line for each outage is enough.
                 if troubled {
                     debug!(%error, ?kind, "the watch on Secrets still fails");
@@ -85,7 +88,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
 /// Takes one event into the index; `Some` after a whole list.
 fn take_in(
     context: &Context,
-    namespace: &Option<String>,
+    namespace: Option<&str>,
     kind: Kind,
     event: watcher::Event<PartialObjectMeta<Secret>>,
     listed: &mut HashSet<Key>,
@@ -114,7 +117,7 @@ fn take_in(
             (key, change)
         }
         watcher::Event::InitDone => {
-            for key in index.keep_only(kind, namespace.as_deref(), listed) {
+            for key in index.keep_only(kind, namespace, listed) {
                 context.wake_dependents(&key);
             }
             listed.clear();
@@ -136,23 +139,100 @@ fn wake_owner(context: &Context, secret: &Key, owner: Option<(String, String)>) 
 }
 
 fn secret_key(object: &PartialObjectMeta<Secret>) -> Key {
-    Key::new(object.metadata.namespace.as_deref().unwrap_or_default(), object.metadata.name.as_deref().unwrap_or_default())
+    Key::new(
+        object.metadata.namespace.as_deref().unwrap_or_default(),
+        object.metadata.name.as_deref().unwrap_or_default(),
+    )
 }
 
 /// The assets whose passes could come to another result, as they come. Keeps the store that `writer` writes.
+///
+/// The store counts as ready from the start and fills as lists arrive; [`Synced`] says when all have. Several watches (one for each namespace) so share one store,
+/// and nobody needs the store's own signal, which wakes only the last of those who wait for it (kube-runtime 5.0, `delayed_init`).
 pub(super) fn assets(
     context: Arc<Context>,
     writer: Writer<Watched>,
     namespaces: &[String],
+    synced: &Synced,
 ) -> impl Stream<Item = Result<Watched, watcher::Error>> + use<> {
-    let scopes: Vec<Option<&str>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+    let scopes = scopes(namespaces);
     let watches = scopes.into_iter().map(|namespace| {
-        let api: Api<Watched> = scoped(context.client.clone(), namespace);
-        watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff().boxed()
+        let api: Api<Watched> = scoped(context.client.clone(), namespace.as_deref());
+        let events = watcher::watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+        let mut lists = Lists {
+            assets: context.assets.clone(),
+            namespace,
+            listed: HashSet::new(),
+            synced: Some(synced.clone()),
+        };
+        events
+            .map_ok(prune)
+            .map_ok(move |event| stream::iter(lists.changes(event)).map(Ok))
+            .try_flatten()
+            .boxed()
     });
-    let events = stream::select_all(watches).map_ok(prune);
+    let ready = stream::iter([Ok(watcher::Event::Init), Ok(watcher::Event::InitDone)]);
+    let events = ready.chain(stream::select_all(watches));
     reflector::reflector(writer, events).try_filter_map(move |event| future::ok(woken(&context, event)))
+}
+
+/// The namespaces to watch, each by itself, or all at once.
+pub(super) fn scopes(namespaces: &[String]) -> Vec<Option<String>> {
+    if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().cloned().map(Some).collect()
+    }
+}
+
+/// Turns the lists of one watch into single changes.
+struct Lists {
+    assets: reflector::Store<Watched>,
+    namespace: Option<String>,
+    listed: HashSet<Key>,
+    /// Told once, after the first list.
+    synced: Option<Synced>,
+}
+
+impl Lists {
+    fn changes(&mut self, event: watcher::Event<Watched>) -> Vec<watcher::Event<Watched>> {
+        match event {
+            watcher::Event::Init => {
+                self.listed.clear();
+                vec![]
+            }
+            watcher::Event::InitApply(asset) => {
+                self.listed.insert(asset_key(&asset));
+                vec![watcher::Event::Apply(asset)]
+            }
+            watcher::Event::InitDone => {
+                let gone = self.gone();
+                self.listed = HashSet::new();
+                if let Some(synced) = self.synced.take() {
+                    synced.one_more();
+                }
+                gone
+            }
+            change => vec![change],
+        }
+    }
+
+    /// What was deleted while nobody watched.
+    fn gone(&self) -> Vec<watcher::Event<Watched>> {
+        let here = |key: &Key| {
+            self.namespace
+                .as_deref()
+                .is_none_or(|namespace| namespace == &*key.namespace)
+        };
+        let known = self.assets.state().into_iter().map(|asset| (asset_key(&asset), asset));
+        let gone = known.filter(|(key, _)| here(key) && !self.listed.contains(key));
+        gone.map(|(_, asset)| watcher::Event::Delete((*asset).clone()))
+            .collect()
+    }
+}
+
+fn asset_key(asset: &Watched) -> Key {
+    Key::new(&asset.namespace().unwrap_or_default(), &asset.name_any())
 }
 
 /// What nobody reads is not kept: a third of a cached object (kube5.md's figures hold for ours).
@@ -181,8 +261,7 @@ fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
             Err(_) => Some(asset),
         },
         watcher::Event::Delete(asset) => {
-            let key = Key::new(&asset.namespace().unwrap_or_default(), &asset.name_any());
-            context.registry.forget(&key);
+            context.registry.forget(&asset_key(&asset));
             None
         }
         watcher::Event::Init | watcher::Event::InitDone => None,

@@ -3,14 +3,16 @@
 //! The status is the memory of failures: how many there were in a row and when the next try may come survive a restart there (invariant 8).
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{
     report,
     schedule::{self, Pace},
     world::World,
 };
-use crate::api::{ConditionType, FailureStatus, HandledRequests, Reason};
+use crate::api::{FailureStatus, Reason};
+
+/// A provider's wish for patience is granted up to here: what a server says is data (invariant 10), and a slip of its pen must not stop an asset for a year.
+const LONGEST_WISH: SignedDuration = SignedDuration::from_hours(24);
 
 /// Who can do something about a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,16 @@ impl Blame {
             Self::Reauthorize => None,
         }
     }
+
+    /// Failures in a row are counted together while the same kind of patience helps: a provider in trouble answers now with an error and now not at all.
+    fn continues(self, before: &FailureStatus) -> bool {
+        let kind: &[Self] = match self {
+            Self::Retry | Self::Throttled => &[Self::Retry, Self::Throttled],
+            Self::Admin | Self::Bug => &[Self::Admin, Self::Bug],
+            Self::Reauthorize => &[Self::Reauthorize],
+        };
+        kind.iter().any(|blame| before.class.as_deref() == Some(blame.as_str()))
+    }
 }
 
 /// One failed try, in the words of the status.
@@ -70,30 +82,30 @@ pub struct Failure {
 
 /// Takes a failed try into the world. `roll` in `0.0..1.0` spreads retries.
 pub fn note_failure(world: &mut World, failure: Failure, now: Timestamp, roll: f64) {
-    let before = world
-        .status
-        .failure
-        .as_ref()
-        .filter(|before| before.reason.as_deref() == Some(failure.reason.as_str()));
+    let before = world.status.failure.as_ref();
     let count = before
+        .filter(|before| failure.blame.continues(before))
         .and_then(|before| before.count)
         .unwrap_or_default()
         .saturating_add(1);
     let wait = failure.blame.pace().map(|pace| {
         let own = schedule::backoff(pace, count, roll);
         // The provider's wish is a floor; a wish of less than our own pace is no reason to hurry.
-        failure.retry_after.map_or(own, |wish| wish.max(own))
+        failure.retry_after.map_or(own, |wish| wish.min(LONGEST_WISH).max(own))
     });
-    world.status.failure = Some(FailureStatus {
+    let failed = FailureStatus {
         class: Some(failure.blame.as_str().to_owned()),
         reason: Some(failure.reason.as_str().to_owned()),
         code: Some(failure.code),
         message: Some(failure.message),
-        last_failure_time: Some(Time(now)),
+        last_failure_time: Some(report::whole_second(now)),
         count: Some(count),
-        next_attempt_time: wait.map(|wait| Time(schedule::ahead(now, wait))),
+        next_attempt_time: wait.map(|wait| report::next_second(schedule::ahead(now, wait))),
         trace_id: failure.trace_id,
-    });
+    };
+    // The grant's end must outlive this failure, which the next try may replace within the same pass.
+    report::remember_end_of_grant(&mut world.status, &failed, world.asset_generation, now);
+    world.status.failure = Some(failed);
     settle(world);
 }
 
@@ -101,12 +113,7 @@ pub fn note_failure(world: &mut World, failure: Failure, now: Timestamp, roll: f
 pub fn note_success(world: &mut World) {
     world.status.failure = None;
     // A refusal of the grant before is history; what is true now is said when the pass rests.
-    if report::grant_is_dead(&world.status) {
-        world
-            .status
-            .conditions
-            .retain(|condition| condition.type_ != ConditionType::Authorized.as_str());
-    }
+    report::forget_end_of_grant(&mut world.status);
     settle(world);
 }
 
@@ -114,9 +121,5 @@ pub fn note_success(world: &mut World) {
 fn settle(world: &mut World) {
     world.failed_under = Some(world.circumstances());
     world.status.observed_generation = Some(world.asset_generation);
-    if world.refresh_request.is_some() {
-        world.status.handled_requests = Some(HandledRequests {
-            refresh: world.refresh_request.clone(),
-        });
-    }
+    report::answer_request(&mut world.status, world.refresh_request.as_ref());
 }

@@ -1,13 +1,18 @@
-//! What people read in conditions: the thing, what was found, what it means and the next step.
+//! What people read in conditions: the thing, what was found, what it means and the next step with its command.
 //!
-//! Messages about one answer of a provider are made where the answer is classified; these are about how an asset stands.
+//! Messages about one answer of a provider are made where the answer is classified; these are about how an asset stands. All of them are in
+//! `tests/messages.txt`, to be read in review.
 
 use super::world::{Binding, Names, Plan};
 
+/// A token has expired and the next one is due.
+pub(super) const NEXT_IS_DUE: &str = "The next one is due and is being fetched; nobody has to do anything.";
+
 /// Refreshed is True.
-pub(super) const REFRESHED: &str = "The last refresh worked.";
-/// A token has expired and its refresh is due.
-pub(super) const REFRESH_IS_DUE: &str = "The refresh is due now.";
+#[must_use]
+pub(super) fn refreshed(names: &Names) -> String {
+    format!("{} gave an access token when it was last asked.", names.provider)
+}
 
 /// Ready is True.
 #[must_use]
@@ -24,16 +29,45 @@ pub(super) fn grant_is_stored(names: &Names) -> String {
     format!("{} accepts the stored grant for {}.", names.provider, names.email)
 }
 
-/// Authorized is Unknown.
+/// Authorized is Unknown: nothing was redeemed yet.
 #[must_use]
 pub(super) fn grant_not_tried(names: &Names) -> String {
-    format!("The refresh token in Secret {} has not been redeemed yet.", names.seed)
+    format!(
+        "{} has not accepted the refresh token in Secret {} yet: no try was answered with a token so far.",
+        names.provider,
+        seed_place(names)
+    )
+}
+
+/// Authorized is Unknown: an answer is lost.
+#[must_use]
+pub(super) fn answer_was_lost(names: &Names) -> String {
+    format!(
+        "A refresh for {} was sent to {} and no answer came back, so the stored refresh token may be spent. It is tried again when nothing can be lost by \
+         that; nobody has to do anything now.",
+        names.email, names.provider
+    )
+}
+
+/// Authorized is Unknown: the newest grant is not there.
+#[must_use]
+pub(super) fn grant_is_behind(names: &Names) -> String {
+    format!(
+        "Secret {} is missing or older than the newest grant for {}: it was deleted, or restored from a backup. The refresh token at hand is probably spent. It \
+         is tried once, when no valid access token is left to lose. So as not to wait: {}",
+        names.grant_secret,
+        names.email,
+        lower_first(&new_seed(names))
+    )
 }
 
 /// The first token is on its way.
 #[must_use]
 pub(super) fn pending(names: &Names) -> String {
-    format!("The first access token for {} is on its way.", names.email)
+    format!(
+        "The first access token for {} is being fetched; nobody has to do anything.",
+        names.email
+    )
 }
 
 /// The published token has expired, with what keeps the next one away.
@@ -49,8 +83,9 @@ pub(super) fn token_expired(why: &str, names: &Names) -> String {
 pub(super) fn suspended(names: &Names) -> String {
     let (namespace, name) = split(&names.asset);
     format!(
-        "There is no valid access token, and none is fetched while spec.suspend is true. To go on: \
-         kubectl patch emailasset -n {namespace} {name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'"
+        "There is no valid access token for {}, and none is fetched while spec.suspend is true. To go on: kubectl patch emailasset -n {namespace} {name} \
+         --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'",
+        names.email
     )
 }
 
@@ -69,17 +104,28 @@ pub(super) fn grant_is_refused(why: &str, names: &Names) -> String {
 #[must_use]
 pub fn new_seed(names: &Names) -> String {
     format!(
-        "Put a new refresh token for {} into Secret {}.",
-        names.email, names.seed
+        "Put a new refresh token for {} into Secret {}: {}",
+        names.email,
+        seed_place(names),
+        patch_seed(names)
     )
+}
+
+/// The command that changes the seed.
+fn patch_seed(names: &Names) -> String {
+    let (secret, key) = seed_and_key(names);
+    let (namespace, name) = split(secret);
+    format!("kubectl patch secret -n {namespace} {name} --type merge -p '{{\"stringData\":{{\"{key}\":\"…\"}}}}'")
 }
 
 /// The seed in sight was refused or used up, and there is no other grant.
 #[must_use]
 pub(super) fn seed_was_refused(names: &Names) -> String {
     format!(
-        "The refresh token in Secret {} was sent before and is not accepted (any more). {}",
-        names.seed,
+        "There is no grant for {}: the refresh token in Secret {} was sent before, and {} does not accept it (any more). {}",
+        names.email,
+        seed_place(names),
+        names.provider,
         new_seed(names)
     )
 }
@@ -88,40 +134,90 @@ pub(super) fn seed_was_refused(names: &Names) -> String {
 #[must_use]
 pub(super) fn seed_rejected(names: &Names) -> String {
     format!(
-        "{} refused the new refresh token in Secret {}. The grant in use goes on working; nothing is lost. Put a working refresh token there, or put the \
-         former one back.",
-        names.provider, names.seed
+        "{} refused the new refresh token in Secret {}. The grant in use goes on working; nothing is lost. Put the former refresh token back, or try another: {}",
+        names.provider,
+        seed_place(names),
+        patch_seed(names)
     )
 }
 
 /// The grant belongs to another client or endpoint.
 #[must_use]
 pub(super) fn client_changed(bound: &Binding, plan: &Plan) -> String {
+    let names = &plan.names;
+    let now = if bound.token_endpoint == plan.token_endpoint {
+        match names.client.as_str() {
+            "" => "another client".to_owned(),
+            secret => format!("another client (Secret {secret} or spec.oauth2.clientID)"),
+        }
+    } else {
+        format!("the token endpoint {}", plan.token_endpoint)
+    };
     format!(
-        "The stored grant belongs to client {} at {}, and the asset now names another client or token endpoint ({}). A refresh token is never sent to another \
-         one. Put a refresh token of the new client into Secret {}, or put the former client back: its grant is kept.",
-        bound.client_id, bound.token_endpoint, plan.token_endpoint, plan.names.seed
+        "The stored grant for {} belongs to client {} at {}, and the asset now names {now}. A refresh token is never sent to another one. Put the former back: its \
+         grant is kept. Or go on with the new one and put a refresh token of its own into Secret {}: {}",
+        names.email,
+        bound.client_id,
+        bound.token_endpoint,
+        seed_place(names),
+        patch_seed(names)
+    )
+}
+
+/// The grant belongs to another client or endpoint, and the seed that was to replace it was refused under the new one.
+#[must_use]
+pub(super) fn seed_of_new_client_was_refused(bound: &Binding, names: &Names) -> String {
+    format!(
+        "{} does not accept the refresh token in Secret {} from the client that the asset names now. The stored grant belongs to client {} at {} and is kept: put \
+         that client back. Or go on with the new client: {}",
+        names.provider,
+        seed_place(names),
+        bound.client_id,
+        bound.token_endpoint,
+        lower_first(&new_seed(names))
     )
 }
 
 /// Somebody else's Secret has the name that ours should have.
 #[must_use]
-pub(super) fn foreign_secret(secret: &str, found: &str, names: &Names) -> String {
+pub(super) fn foreign_token_secret(found: &str, names: &Names) -> String {
+    format!(
+        "{} Choose another name in spec.secret.name, delete the Secret, or hand it over, which replaces it: {}",
+        foreign_secret(&names.token_secret, found),
+        hand_over(&names.token_secret, names)
+    )
+}
+
+/// Somebody else's Secret has the name that the grant Secret must have.
+#[must_use]
+pub(super) fn foreign_grant_secret(found: &str, names: &Names) -> String {
+    format!(
+        "{} The grant of this asset has to be stored under that name. Delete the Secret, or hand it over, which replaces it: {}",
+        foreign_secret(&names.grant_secret, found),
+        hand_over(&names.grant_secret, names)
+    )
+}
+
+fn foreign_secret(secret: &str, found: &str) -> String {
+    format!("Secret {secret} exists and is not ours ({found}). It is left alone, and no token is fetched.")
+}
+
+fn hand_over(secret: &str, names: &Names) -> String {
     let (namespace, name) = split(secret);
     let (_, asset) = split(&names.asset);
-    format!(
-        "Secret {secret} exists and is not ours ({found}); it is left alone, and no token is fetched. Choose another name in spec.secret.name, delete the \
-         Secret, or hand it over, which replaces it: kubectl annotate secret -n {namespace} {name} emailasset.dev/adopt={asset}"
-    )
+    format!("kubectl annotate secret -n {namespace} {name} emailasset.dev/adopt={asset}")
 }
 
 /// An older asset redeems the same rotating seed.
 #[must_use]
 pub(super) fn seed_of_another(owner: &str, names: &Names) -> String {
+    let (namespace, name) = split(&names.asset);
     format!(
-        "The refresh token in Secret {} is used by EmailAsset {owner}, which is older. This provider replaces a refresh token when it is used, so two assets \
-         cannot share one. Give this asset a refresh token of its own.",
-        names.seed
+        "The refresh token in Secret {} is used by EmailAsset {owner}, which is older. {} replaces a refresh token when it is used, so two assets cannot share \
+         one, and nothing is sent. Give this asset a refresh token of its own in another Secret and name that in spec.oauth2.refreshTokenSecretRef: \
+         kubectl edit emailasset -n {namespace} {name}",
+        seed_place(names),
+        names.provider
     )
 }
 
@@ -130,8 +226,8 @@ pub(super) fn seed_of_another(owner: &str, names: &Names) -> String {
 pub(super) fn grant_of_another_mailbox(mailbox: &str, names: &Names) -> String {
     let (namespace, name) = split(&names.grant_secret);
     format!(
-        "Secret {} holds a grant for {mailbox}, kept from an earlier EmailAsset of this name; this one is for {}. If the old grant is not needed any more: \
-         kubectl delete secret -n {namespace} {name}",
+        "Secret {} holds a grant for {mailbox}, kept from an earlier EmailAsset of this name; this one is for {}, and no token is fetched. Give this asset \
+         another name, or if the old grant is not needed any more: kubectl delete secret -n {namespace} {name}",
         names.grant_secret, names.email
     )
 }
@@ -141,8 +237,8 @@ pub(super) fn grant_of_another_mailbox(mailbox: &str, names: &Names) -> String {
 pub(super) fn grant_of_another_client(bound: &Binding, names: &Names) -> String {
     let (namespace, name) = split(&names.grant_secret);
     format!(
-        "Secret {} holds a grant of client {} at {}, kept from an earlier EmailAsset of this name; this one names another client or token endpoint. Put that \
-         client back, or if the old grant is not needed any more: kubectl delete secret -n {namespace} {name}",
+        "Secret {} holds a grant of client {} at {}, kept from an earlier EmailAsset of this name; this one names another client or token endpoint, and no token \
+         is fetched. Put that client back, or if the old grant is not needed any more: kubectl delete secret -n {namespace} {name}",
         names.grant_secret, bound.client_id, bound.token_endpoint
     )
 }
@@ -151,11 +247,38 @@ pub(super) fn grant_of_another_client(bound: &Binding, names: &Names) -> String 
 #[must_use]
 pub(super) fn waits_for_garbage_collection(names: &Names) -> String {
     format!(
-        "An earlier EmailAsset {} was deleted; its Secrets are being removed. This goes on when they are gone.",
-        names.asset
+        "An earlier EmailAsset {} was deleted, and the cluster is removing its Secrets {} and {}. This goes on by itself when they are gone; if it takes longer \
+         than a minute, something holds them: kubectl get secret -n {} -o custom-columns=NAME:.metadata.name,FINALIZERS:.metadata.finalizers",
+        names.asset,
+        names.token_secret,
+        names.grant_secret,
+        split(&names.asset).0
     )
+}
+
+/// The seed Secret and its key, for a sentence.
+#[must_use]
+pub fn seed_place(names: &Names) -> String {
+    let (secret, key) = seed_and_key(names);
+    format!("{secret} (key {key})")
+}
+
+/// [`Names::seed`] taken apart.
+fn seed_and_key(names: &Names) -> (&str, &str) {
+    names
+        .seed
+        .split_once(", key ")
+        .unwrap_or((&names.seed, "refresh_token"))
 }
 
 fn split(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("default", name))
+}
+
+fn lower_first(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
 }

@@ -1,17 +1,17 @@
 //! How an asset stands, and the status that says so.
 //!
-//! [`Standing`] is the row of the state table in the design (section 4) that applies when a pass rests; [`status`] turns it into conditions and the other fields.
-//! The rules that hold everywhere: Ready stays True while the published token is valid, Stalled is there only while Ready is False and a person or an admin must
-//! act, Reconciling only while the first token is on its way, and `observedGeneration` always advances.
+//! [`Standing`] is the row of the state table in the design (section 4) that applies when a pass rests; [`status`] turns it into the fields of the status. What
+//! the conditions of each row are is in [`super::conditions`].
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
-    decide, messages, schedule,
-    world::{Activity, Binding, PlanRefusal, TokenSecret, World},
+    conditions::{self, Says, View},
+    facts, schedule,
+    world::{Binding, Plan, PlanRefusal, Slot, TokenSecret, World},
 };
-use crate::api::{ConditionType, EmailAssetStatus, GrantStatus, HandledRequests, Reason, TokenStatus};
+use crate::api::{ConditionType, EmailAssetStatus, FailureStatus, GrantStatus, HandledRequests, Reason, TokenStatus};
 
 /// How an asset stands when nothing is left to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,57 +48,31 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
     }
     let mut status = world.status.clone();
     status.observed_generation = Some(world.asset_generation);
-    if standing_ends_failure(standing) {
+    if ends_failure(standing) || facts::failure_is_history(world) {
         status.failure = None;
     }
-    if let Ok(plan) = &world.plan
-        && let Some(token) = world.token.ours()
-    {
-        let renewal = token
-            .record
-            .lifetime
-            .map(|life| schedule::renewal_time(&life, plan.renew_before, world.jitter));
-        status.token = Some(token_status(
-            token,
-            &plan.names.token_secret,
-            renewal,
-            status.token.as_ref(),
-        ));
+    if let Ok(plan) = &world.plan {
+        status.token = token_status(world, plan);
     }
-    if let Some(record) = decide::record(world).filter(|record| record.binding.is_some()) {
+    if let Some(record) = facts::record(world).filter(|record| record.binding.is_some()) {
         let known = status.grant.take().unwrap_or_default();
         let generation = i64::try_from(record.generation.0).unwrap_or(i64::MAX);
         status.grant = Some(GrantStatus {
-            grant_time: record.granted.map(Time).or(known.grant_time),
+            grant_time: record.granted.map(whole_second).or(known.grant_time),
             generation: Some(generation.max(known.generation.unwrap_or_default())),
             ..known
         });
     }
-    if decide::refresh_requested(world) && answers_requests(standing) {
-        status.handled_requests = Some(HandledRequests {
-            refresh: world.refresh_request.clone(),
-        });
+    if facts::refresh_requested(world) && answers_requests(standing) {
+        answer_request(&mut status, world.refresh_request.as_ref());
     }
-    status.conditions = conditions(world, standing, now);
-    Some(status)
-}
-
-/// Whether the provider has refused the grant, and no other was stored since.
-#[must_use]
-pub fn grant_is_dead(status: &EmailAssetStatus) -> bool {
-    let dead = |reason: &str| {
-        matches!(
-            Reason::parse(reason),
-            Some(Reason::GrantRevoked | Reason::GrantExpired | Reason::GrantLost)
-        )
+    let view = View {
+        world,
+        failure: status.failure.as_ref(),
+        now,
     };
-    let shown = condition(&status.conditions, ConditionType::Authorized);
-    shown.is_some_and(|shown| shown.status == "False" && dead(&shown.reason))
-        || status
-            .failure
-            .as_ref()
-            .and_then(|failure| failure.reason.as_deref())
-            .is_some_and(dead)
+    status.conditions = conditions::of(&view, standing);
+    Some(status)
 }
 
 /// A request for a refresh is answered when the status says that none will come.
@@ -110,125 +84,106 @@ const fn answers_requests(standing: &Standing) -> bool {
 }
 
 /// A failure belongs to a try; when the question changed it is history.
-const fn standing_ends_failure(standing: &Standing) -> bool {
+const fn ends_failure(standing: &Standing) -> bool {
     matches!(standing, Standing::ClientChanged(_) | Standing::ClientMissing(_))
 }
 
-fn token_status(
-    token: &TokenSecret,
-    secret: &str,
-    renewal: Option<Timestamp>,
-    known: Option<&TokenStatus>,
-) -> TokenStatus {
-    let name = secret.rsplit('/').next().unwrap_or(secret).to_owned();
-    let issue_time = token.record.lifetime.map(|life| Time(life.issued));
+/// Notes that the request with this value was answered.
+pub(super) fn answer_request(status: &mut EmailAssetStatus, request: Option<&String>) {
+    if request.is_some() {
+        status.handled_requests = Some(HandledRequests {
+            refresh: request.cloned(),
+        });
+    }
+}
+
+fn token_status(world: &World, plan: &Plan) -> Option<TokenStatus> {
+    let known = world.status.token.as_ref();
+    match &world.token {
+        Slot::Ours(token) => Some(of_published(token, plan, world.jitter, known)),
+        // What was said of a token that is gone would mislead; when it was issued keeps us from fetching one as often as somebody deletes it.
+        Slot::Free => known.map(|known| TokenStatus {
+            issue_time: known.issue_time.clone(),
+            refresh_count: known.refresh_count,
+            ..TokenStatus::default()
+        }),
+        Slot::Leaving | Slot::Foreign { .. } => known.cloned(),
+    }
+}
+
+fn of_published(token: &TokenSecret, plan: &Plan, jitter: f64, known: Option<&TokenStatus>) -> TokenStatus {
+    let secret = &plan.names.token_secret;
+    let life = token.record.lifetime;
+    let issue_time = life.map(|life| whole_second(life.issued));
     let counted = known.and_then(|known| known.refresh_count).unwrap_or_default();
     let same = known.is_some_and(|known| known.issue_time == issue_time);
     TokenStatus {
-        secret_name: Some(name),
-        expiration_time: token.record.lifetime.map(|life| Time(life.expires)),
-        renewal_time: renewal.map(Time),
+        secret_name: Some(secret.rsplit('/').next().unwrap_or(secret).to_owned()),
+        issue_time,
+        expiration_time: life.map(|life| whole_second(life.expires)),
+        renewal_time: life.map(|life| whole_second(schedule::due(&life, plan.renew_before, jitter))),
         scopes: token.record.scopes.clone(),
         refresh_count: Some(if same { counted } else { counted.saturating_add(1) }),
-        issue_time,
     }
 }
 
-/// What a condition says.
-struct Says {
-    status: &'static str,
-    reason: Reason,
-    message: String,
+/// Whether the provider has refused the grant, and no other was stored since.
+#[must_use]
+pub fn grant_is_dead(status: &EmailAssetStatus) -> bool {
+    let shown = condition(&status.conditions, ConditionType::Authorized);
+    let remembered = shown.is_some_and(|shown| {
+        shown.status == "False" && Reason::parse(&shown.reason).is_some_and(|reason| ENDS.contains(&reason))
+    });
+    remembered || status.failure.as_ref().and_then(end_of_grant).is_some()
 }
 
-fn is_true(reason: Reason, message: String) -> Option<Says> {
-    Some(Says {
-        status: "True",
-        reason,
-        message,
-    })
-}
+/// Reasons for which a grant that once worked is not redeemed again.
+const ENDS: [Reason; 4] = [
+    Reason::GrantRevoked,
+    Reason::GrantExpired,
+    Reason::GrantLost,
+    Reason::ScopeNotGranted,
+];
 
-fn is_false(reason: Reason, message: String) -> Option<Says> {
-    Some(Says {
-        status: "False",
-        reason,
-        message,
-    })
-}
-
-fn is_unknown(reason: Reason, message: String) -> Option<Says> {
-    Some(Says {
-        status: "Unknown",
-        reason,
-        message,
-    })
-}
-
-/// The conditions of one row of the state table; `keep` leaves what was said before.
-struct Row {
-    ready: Option<Says>,
-    authorized: Kept,
-    refreshed: Kept,
-    stalled: bool,
-    reconciling: bool,
-}
-
-enum Kept {
-    Keep,
-    Say(Option<Says>),
-}
-
-fn conditions(world: &World, standing: &Standing, now: Timestamp) -> Vec<Condition> {
-    let row = row(world, standing, now);
-    let old = &world.status.conditions;
-    let ready = row.ready;
-    let stalled = row
-        .stalled
-        .then(|| {
-            ready
-                .as_ref()
-                .and_then(|ready| is_true(ready.reason, ready.message.clone()))
-        })
-        .flatten();
-    let reconciling = row
-        .reconciling
-        .then(|| {
-            ready
-                .as_ref()
-                .and_then(|ready| is_true(ready.reason, ready.message.clone()))
-        })
-        .flatten();
-    let said = [
-        (ConditionType::Ready, Kept::Say(ready)),
-        (ConditionType::Authorized, row.authorized),
-        (ConditionType::Refreshed, row.refreshed),
-        (ConditionType::Stalled, Kept::Say(stalled)),
-        (ConditionType::Reconciling, Kept::Say(reconciling)),
-    ];
-    let render = |(kind, kept): (ConditionType, Kept)| {
-        let before = condition(old, kind);
-        match kept {
-            Kept::Keep => before.cloned(),
-            Kept::Say(says) => says.map(|says| render(kind, says, before, world.asset_generation, now)),
-        }
-    };
-    said.into_iter().filter_map(render).collect()
-}
-
-fn render(kind: ConditionType, says: Says, before: Option<&Condition>, generation: i64, now: Timestamp) -> Condition {
-    let since = before
-        .filter(|before| before.status == says.status)
-        .map(|before| before.last_transition_time.clone());
-    Condition {
-        type_: kind.as_str().to_owned(),
-        status: says.status.to_owned(),
-        reason: says.reason.as_str().to_owned(),
-        message: says.message,
-        // Whole seconds are what the API keeps: a finer time would differ from itself after a round trip.
-        last_transition_time: since.unwrap_or_else(|| Time(Timestamp::from_second(now.as_second()).unwrap_or(now))),
-        observed_generation: Some(generation),
+/// Why the grant has ended, if this failure means that. What only a person can mend is the end, except where it was a candidate that was refused.
+pub(super) fn end_of_grant(failure: &FailureStatus) -> Option<Reason> {
+    let reason = failure.reason.as_deref().and_then(Reason::parse);
+    if failure.class.as_deref() != Some(super::Blame::Reauthorize.as_str()) || reason == Some(Reason::SeedRejected) {
+        return None;
     }
+    Some(
+        reason
+            .filter(|reason| ENDS.contains(reason))
+            .unwrap_or(Reason::GrantRevoked),
+    )
+}
+
+/// Shows the end of the grant, if this failure means that. The condition is also the memory of it: failures of a new seed come and go.
+pub(super) fn remember_end_of_grant(
+    status: &mut EmailAssetStatus,
+    failure: &FailureStatus,
+    generation: i64,
+    now: Timestamp,
+) {
+    let Some(reason) = end_of_grant(failure) else { return };
+    let says = Says::no(reason, failure.message.clone().unwrap_or_default());
+    let before = condition(&status.conditions, ConditionType::Authorized);
+    let condition = conditions::render(ConditionType::Authorized, says, before, generation, now);
+    forget_authorized(status);
+    status.conditions.push(condition);
+}
+
+/// A grant was stored: what was said of the end of an earlier one is history.
+pub(super) fn forget_end_of_grant(status: &mut EmailAssetStatus) {
+    if grant_is_dead(status) {
+        forget_authorized(status);
+    }
+}
+
+fn forget_authorized(status: &mut EmailAssetStatus) {
+    status
+        .conditions
+        .retain(|condition| condition.type_ != ConditionType::Authorized.as_str());
 }
 
 /// One condition of a list.
@@ -237,181 +192,13 @@ pub fn condition(conditions: &[Condition], kind: ConditionType) -> Option<&Condi
     conditions.iter().find(|condition| condition.type_ == kind.as_str())
 }
 
-fn row(world: &World, standing: &Standing, now: Timestamp) -> Row {
-    let stopped = |reason: Reason, message: &str| Row {
-        ready: is_false(reason, message.to_owned()),
-        authorized: Kept::Keep,
-        refreshed: Kept::Keep,
-        stalled: true,
-        reconciling: false,
-    };
-    match standing {
-        Standing::Refused(refusal) => stopped(refusal.reason, &refusal.message),
-        Standing::Conflict(message) => stopped(Reason::SecretConflict, message),
-        Standing::Waiting(message) => Row {
-            stalled: false,
-            reconciling: true,
-            ..stopped(Reason::Pending, message)
-        },
-        _ => tokens_row(world, standing, now),
-    }
+/// A moment as the status shows it. Whole seconds are what the API keeps: a finer time would differ from itself after a round trip, and be written again.
+pub(super) fn whole_second(moment: Timestamp) -> Time {
+    Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
 }
 
-/// The rows that depend on whether a valid token is published.
-fn tokens_row(world: &World, standing: &Standing, now: Timestamp) -> Row {
-    let Ok(plan) = &world.plan else { return quiet() };
-    let names = &plan.names;
-    let valid = decide::published(world, plan, now);
-    let had_token = decide::record(world).is_some_and(|record| record.binding.is_some());
-    let authorized = authorized(world, standing, had_token);
-    let refreshed = refreshed(world, standing, valid);
-    let ready_message =
-        |fallback: &str| refreshed_message(&refreshed).map_or_else(|| fallback.to_owned(), str::to_owned);
-    let expired_or = |reason: Reason| if had_token { Reason::TokenExpired } else { reason };
-
-    let (ready, stalled, reconciling) = if valid && !matches!(standing, Standing::ClientChanged(_)) {
-        (is_true(Reason::Fresh, messages::token_is_valid(names)), false, false)
-    } else {
-        match standing {
-            Standing::ClientChanged(binding) => (
-                is_false(Reason::SeedRequired, messages::client_changed(binding, plan)),
-                true,
-                false,
-            ),
-            Standing::SeedRequired(message) => (is_false(Reason::SeedRequired, message.clone()), true, false),
-            Standing::GrantRefused => (
-                is_false(
-                    Reason::SeedRequired,
-                    messages::grant_is_refused(&failure_message(world), names),
-                ),
-                true,
-                false,
-            ),
-            _ if world.activity == Activity::Suspended => {
-                (is_false(Reason::Suspended, messages::suspended(names)), false, false)
-            }
-            Standing::ClientMissing(message) => (
-                is_false(expired_or(Reason::ClientMissing), message.clone()),
-                true,
-                false,
-            ),
-            Standing::Failing => {
-                let admin = failure_needs_admin(world);
-                let reason = expired_or(failure_reason(world));
-                let message = ready_message("");
-                let message = if had_token {
-                    messages::token_expired(&message, names)
-                } else {
-                    message
-                };
-                (is_false(reason, message), admin, !admin && !had_token)
-            }
-            _ => {
-                let reason = expired_or(Reason::Pending);
-                let message = if had_token {
-                    messages::token_expired(messages::REFRESH_IS_DUE, names)
-                } else {
-                    messages::pending(names)
-                };
-                (is_false(reason, message), false, !had_token)
-            }
-        }
-    };
-    Row {
-        ready,
-        authorized,
-        refreshed,
-        stalled,
-        reconciling,
-    }
-}
-
-const fn quiet() -> Row {
-    Row {
-        ready: None,
-        authorized: Kept::Keep,
-        refreshed: Kept::Keep,
-        stalled: false,
-        reconciling: false,
-    }
-}
-
-fn refreshed_message(refreshed: &Kept) -> Option<&str> {
-    match refreshed {
-        Kept::Say(Some(says)) => Some(&says.message),
-        _ => None,
-    }
-}
-
-fn authorized(world: &World, standing: &Standing, had_token: bool) -> Kept {
-    let Ok(plan) = &world.plan else { return Kept::Keep };
-    Kept::Say(match standing {
-        Standing::ClientChanged(binding) => is_false(Reason::SeedRequired, messages::client_changed(binding, plan)),
-        Standing::SeedRequired(message) => is_false(Reason::SeedRequired, message.clone()),
-        Standing::GrantRefused => is_false(dead_reason(world), failure_message(world)),
-        // A candidate for a grant that is dead: the old refusal stands until the new seed was taken.
-        _ if grant_is_dead(&world.status) => return Kept::Keep,
-        Standing::Failing if failure_reason(world) == Reason::OutcomeUnknown => {
-            is_unknown(Reason::OutcomeUnknown, failure_message(world))
-        }
-        _ if had_token => is_true(Reason::Stored, messages::grant_is_stored(&plan.names)),
-        _ => is_unknown(Reason::Pending, messages::grant_not_tried(&plan.names)),
-    })
-}
-
-fn refreshed(world: &World, standing: &Standing, valid: bool) -> Kept {
-    let Ok(plan) = &world.plan else { return Kept::Keep };
-    let failed = world.status.failure.is_some();
-    Kept::Say(match standing {
-        Standing::ClientChanged(_) => None,
-        Standing::ClientMissing(message) => is_false(Reason::ClientMissing, message.clone()),
-        Standing::SeedRequired(_) if !failed => return Kept::Keep,
-        Standing::GrantRefused if !failed => return Kept::Keep,
-        Standing::Failing | Standing::GrantRefused | Standing::SeedRequired(_) => {
-            is_false(failure_reason(world), failure_message(world))
-        }
-        Standing::SeedRejected if failed => is_false(failure_reason(world), failure_message(world)),
-        Standing::SeedRejected => is_false(Reason::SeedRejected, messages::seed_rejected(&plan.names)),
-        _ if valid => is_true(Reason::Refreshed, messages::REFRESHED.to_owned()),
-        _ => return Kept::Keep,
-    })
-}
-
-fn dead_reason(world: &World) -> Reason {
-    let failed = failure_reason(world);
-    if matches!(failed, Reason::GrantRevoked | Reason::GrantExpired | Reason::GrantLost) {
-        return failed;
-    }
-    let shown = condition(&world.status.conditions, ConditionType::Authorized);
-    shown
-        .and_then(|shown| Reason::parse(&shown.reason))
-        .unwrap_or(Reason::GrantRevoked)
-}
-
-fn failure_reason(world: &World) -> Reason {
-    let reason = world
-        .status
-        .failure
-        .as_ref()
-        .and_then(|failure| failure.reason.as_deref());
-    reason.and_then(Reason::parse).unwrap_or(Reason::Retrying)
-}
-
-fn failure_message(world: &World) -> String {
-    let failure = world
-        .status
-        .failure
-        .as_ref()
-        .and_then(|failure| failure.message.clone());
-    let shown = || condition(&world.status.conditions, ConditionType::Authorized).map(|shown| shown.message.clone());
-    failure.or_else(shown).unwrap_or_default()
-}
-
-fn failure_needs_admin(world: &World) -> bool {
-    let class = world
-        .status
-        .failure
-        .as_ref()
-        .and_then(|failure| failure.class.as_deref());
-    matches!(class, Some("ADMIN_CONFIG" | "BUG" | "REAUTH"))
+/// The first whole second that is not before this moment.
+pub(super) fn next_second(moment: Timestamp) -> Time {
+    let almost = SignedDuration::from_nanos(999_999_999);
+    whole_second(schedule::ahead(moment, almost))
 }

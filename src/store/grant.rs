@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     annotations,
     index::{Grant, Key, Kind, Seen, What},
-    secrets::{Changes, Draft, Secrets, StoreError},
+    inputs,
+    secrets::{Changes, Contents, Draft, Secrets, StoreError},
 };
 use crate::{
     api::names,
-    lifecycle::{Attempt, Generation, Record, Retention, SeedRecord, Source, UnansweredTries, Verdict},
+    lifecycle::{Attempt, Fingerprint, Generation, Record, Retention, SeedRecord, Source, Verdict},
 };
 
 /// Keys of a grant Secret's data.
@@ -100,6 +101,8 @@ pub struct NewGrant {
     pub from: Generation,
     /// Which refresh token was sent.
     pub source: Source,
+    /// The digest of the refresh token that was sent: an answer goes only over the grant that bought it.
+    pub spent: Fingerprint,
     /// What the annotations should say once it is stored.
     pub record: Record,
     /// The refresh token to use from now on.
@@ -117,6 +120,7 @@ struct Spooled {
     belongs: Belongs,
     from: Generation,
     source: Source,
+    spent: Fingerprint,
     annotations: BTreeMap<String, String>,
     refresh_token: String,
     access_token: String,
@@ -137,6 +141,7 @@ impl NewGrant {
             belongs: self.belongs.clone(),
             from: self.from,
             source: self.source.clone(),
+            spent: self.spent.clone(),
             annotations: annotations
                 .filter_map(|(key, value)| Some((key.to_owned(), value?)))
                 .collect(),
@@ -157,11 +162,21 @@ impl NewGrant {
             belongs: spooled.belongs,
             from: spooled.from,
             source: spooled.source,
+            spent: spooled.spent,
             record: annotations::record(&spooled.annotations),
             refresh_token: SecretString::from(spooled.refresh_token),
             access_token: SecretString::from(spooled.access_token),
             token_type: spooled.token_type,
         })
+    }
+
+    /// Generations are counted from what is known, so after a loss two grants could have the same number: the refresh token that stands there must be the one that
+    /// bought this answer. A seed's answer replaces any grant of its generation.
+    fn is_superseded_by(&self, contents: &Contents) -> bool {
+        let stored = contents
+            .text(keys::REFRESH_TOKEN)
+            .map(|token| inputs::fingerprint(&token));
+        self.source == Source::Grant && stored.is_ok_and(|stored| stored != self.spent)
     }
 
     fn data(&self) -> BTreeMap<String, SecretString> {
@@ -218,9 +233,9 @@ impl Secrets {
         {
             return Ok(stored);
         }
-        let live = self.read(&key).await?.map(|contents| contents.seen);
-        let stored = match live {
-            Some(seen) => self.store_over(answer, &key, &seen).await?,
+        let stored = match self.read(&key).await? {
+            Some(contents) if answer.is_superseded_by(&contents) => Some(Stored::Superseded(Box::new(contents.seen))),
+            Some(contents) => self.store_over(answer, &key, &contents.seen).await?,
             None => self.store_anew(answer, &key).await?,
         };
         stored.ok_or(StoreError::Conflict(key))
@@ -264,27 +279,27 @@ impl Secrets {
         }
     }
 
-    /// Records an attempt before its request is sent (invariant 2).
+    /// Records an attempt before its request is sent (invariant 2). Where there is no grant Secret yet, one is created that begins with `record`.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] or [`StoreError::Exists`] when somebody else was faster: nothing may be sent.
     pub async fn open_attempt(
         &self,
         belongs: &Belongs,
-        known: Option<&Seen>,
+        place: AttemptPlace<'_>,
         attempt: &Attempt,
     ) -> Result<Seen, StoreError> {
         let key = belongs.grant_key();
-        if let Some(seen) = known {
-            let changes = BTreeMap::from([(names::ATTEMPT, Some(annotations::write(attempt)))]);
-            return self.change(&key, seen, &Changes::of_annotations(changes)).await;
+        match place {
+            AttemptPlace::Grant(seen) => {
+                let changes = BTreeMap::from([(names::ATTEMPT, Some(annotations::write(attempt)))]);
+                self.change(&key, seen, &Changes::of_annotations(changes)).await
+            }
+            AttemptPlace::Nowhere(record) => {
+                self.create(&key, grant_draft(belongs, record, Some(attempt), BTreeMap::new()))
+                    .await
+            }
         }
-        let record = Record {
-            generation: attempt.generation,
-            ..Record::default()
-        };
-        self.create(&key, grant_draft(belongs, &record, Some(attempt), BTreeMap::new()))
-            .await
     }
 
     /// Ends an attempt that brought no new token. `None` when the Secret is gone or holds another attempt: there is nothing to end.
@@ -329,61 +344,53 @@ impl Secrets {
     }
 }
 
+/// Where an attempt is recorded.
+#[derive(Clone, Copy)]
+pub enum AttemptPlace<'a> {
+    /// In the grant Secret, as it was seen.
+    Grant(&'a Seen),
+    /// There is none yet: it is created with this record.
+    Nowhere(&'a Record),
+}
+
 /// How an attempt ended without a new token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// Nothing was sent, or the server decided against it in a way that says nothing about the refresh token.
     Settled,
-    /// The server refused the refresh token.
+    /// The server refused the refresh token, or a candidate went unanswered so often that it is given up.
     Refused,
     /// No answer came.
     Unknown(Timestamp),
 }
 
-/// A seed whose fate stays unknown twice is given up: it may be spent, and no more can be learnt by sending it (design section 3, seeds).
-const SEED_TRIES: u32 = 2;
-
 impl End {
     fn changes(&self, grant: &Grant, attempt: &Attempt) -> super::index::AnnotationChanges {
         let mut changes = BTreeMap::from([(names::ATTEMPT, None)]);
-        let tries = match self {
-            Self::Settled => return changes,
-            Self::Refused => grant.unanswered.clone().without(&attempt.source),
-            Self::Unknown(since) => grant.unanswered.clone().with(&attempt.source, *since),
-        };
-        let given_up = tries.of(&attempt.source).is_some_and(|tried| tried.times >= SEED_TRIES);
-        let Source::Seed(fingerprint) = &attempt.source else {
-            changes.insert(names::UNANSWERED, annotations::of_unanswered(&tries));
-            return changes;
-        };
-        let tries = if given_up {
-            tries.without(&attempt.source)
-        } else {
-            tries
-        };
-        changes.insert(names::UNANSWERED, annotations::of_unanswered(&tries));
-        if given_up || *self == Self::Refused {
-            let refused = SeedRecord {
-                fingerprint: fingerprint.clone(),
-                verdict: Verdict::Refused,
-                client_id: attempt.client_id.clone(),
-            };
-            changes.insert(
-                names::SEEDS,
-                Some(annotations::write(&grant.record.seeds.clone().with(refused))),
-            );
+        match self {
+            Self::Settled => {}
+            Self::Refused => {
+                let tries = grant.unanswered.clone().without(&attempt.source);
+                changes.insert(names::UNANSWERED, annotations::of_unanswered(&tries));
+                if let Source::Seed(fingerprint) = &attempt.source {
+                    let refused = SeedRecord {
+                        fingerprint: fingerprint.clone(),
+                        verdict: Verdict::Refused,
+                        client_id: attempt.client_id.clone(),
+                    };
+                    changes.insert(
+                        names::SEEDS,
+                        Some(annotations::write(&grant.record.seeds.clone().with(refused))),
+                    );
+                }
+            }
+            Self::Unknown(since) => {
+                let tries = grant.unanswered.clone().with(&attempt.source, *since);
+                changes.insert(names::UNANSWERED, annotations::of_unanswered(&tries));
+            }
         }
         changes
     }
-}
-
-/// Whether a candidate is given up with this end.
-#[must_use]
-pub fn gives_up(tries: &UnansweredTries, source: &Source) -> bool {
-    matches!(source, Source::Seed(_))
-        && tries
-            .of(source)
-            .is_some_and(|tried| tried.times.saturating_add(1) >= SEED_TRIES)
 }
 
 fn grant_draft(

@@ -315,4 +315,4 @@ impl Inner {
 }
 
 /// Our annotations of an object, for a patch: `None` removes.
-pub type AnnotationChanges = BTreeMap<&'static str, Option<String>>;
+pub(super) type AnnotationChanges = BTreeMap<&'static str, Option<String>>;

@@ -12,6 +12,7 @@ export class OpenIdProvider {
   #accounts = new Map();
   #rotations = new Map();
   #secrets = new Set();
+  #turns = new Map();
 
   constructor(url, settings, scopes) {
     this.settings = settings;
@@ -23,7 +24,16 @@ export class OpenIdProvider {
     });
     this.provider = this.#configure(url, scopes);
     this.callback = this.provider.callback();
-    this.handle = (request, response) => this.callback(request, response);
+  }
+
+  // Refreshes of one grant are dealt with in turn. oidc-provider alone would let two at the same moment both find the
+  // old token good, and a rotating server that does not punish a replay is no test.
+  handle(request, response, parameters) {
+    const grantId = parameters?.refresh_token && this.grantOf(parameters.refresh_token);
+    if (!grantId) return this.callback(request, response);
+    const turn = (this.#turns.get(grantId) ?? Promise.resolve()).then(() => this.callback(request, response));
+    this.#turns.set(grantId, turn);
+    return turn;
   }
 
   grantOf = (refreshToken) => this.#grants.get(refreshToken);

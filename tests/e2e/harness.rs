@@ -168,6 +168,32 @@ mod authorization_server {
     }
 
     #[tokio::test]
+    async fn a_strict_server_answers_one_of_two_refreshes_at_the_same_moment_and_kills_the_grant() {
+        let server = AuthorizationServer::start().await;
+        let client = server.register("helpdesk", "client_secret_basic").await;
+        let first = server.mint("helpdesk", MAILBOX).await;
+        let fault = server
+            .inject(Fault {
+                times: Some(2),
+                hang: true,
+                ..Fault::default()
+            })
+            .await;
+        let (one, two, ()) = tokio::join!(
+            server.refresh(&client, &first.refresh_token),
+            server.refresh(&client, &first.refresh_token),
+            async {
+                fault.wait_until_held(2).await;
+                fault.release().await;
+            }
+        );
+        let mut statuses = [one.unwrap().0, two.unwrap().0];
+        statuses.sort();
+        assert_eq!(statuses, [StatusCode::OK, StatusCode::BAD_REQUEST]);
+        assert_eq!(server.counters().await.grants_killed_by_replay, 1);
+    }
+
+    #[tokio::test]
     async fn a_soft_server_issues_a_new_refresh_token_and_honours_the_old_one() {
         let server = AuthorizationServer::start().await;
         server.set_rotation(Rotation::Soft).await;
@@ -275,7 +301,7 @@ mod authorization_server {
             })
             .await;
         let (held, passed) = tokio::join!(server.refresh(&client, &grant.refresh_token), async {
-            fault.wait_until_held().await;
+            fault.wait_until_held(1).await;
             let passed = server.refresh(&client, &grant.refresh_token).await;
             fault.release().await;
             passed
@@ -364,12 +390,12 @@ mod operator {
 
     #[tokio::test]
     async fn it_can_end_in_peace_and_be_killed() {
-        let mut operator = shell("trap 'echo bye; exit 0' TERM; echo up; while :; do read -r line </dev/zero; done");
+        let mut operator = shell("trap 'echo bye; exit 0' TERM; echo up; while :; do :; done");
         operator.wait_for_line("up").await;
         operator.terminate();
         assert!(operator.wait().await.success());
 
-        let mut operator = shell("echo up; while :; do read -r line </dev/zero; done");
+        let mut operator = shell("echo up; while :; do :; done");
         operator.wait_for_line("up").await;
         operator.freeze();
         operator.thaw();

@@ -13,4 +13,5 @@
 
 mod deploy;
 mod harness;
+mod life;
 mod support;

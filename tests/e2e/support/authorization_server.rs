@@ -223,9 +223,9 @@ pub(crate) struct InjectedFault<'server> {
 }
 
 impl InjectedFault<'_> {
-    /// Waits until it holds a request.
-    pub(crate) async fn wait_until_held(&self) {
-        self.server.wait("held", json!({"id": self.id})).await;
+    /// Waits until it holds so many requests.
+    pub(crate) async fn wait_until_held(&self, count: u32) {
+        self.server.wait("held", json!({"id": self.id, "count": count})).await;
     }
 
     /// Lets the requests that it holds go on, and strikes no more.

@@ -23,6 +23,7 @@ mod cluster;
 mod deploy;
 mod operator;
 mod run;
+mod stage;
 mod wait;
 
 pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match, Rotation, Step};
@@ -31,4 +32,5 @@ pub(crate) use cluster::Cluster;
 pub(crate) use deploy::{Deployed, apply_deployment};
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, random_suffix, run_directory};
+pub(crate) use stage::{CLIENT, Stage, condition, generation_of, install_crds, mailbox, text};
 pub(crate) use wait::{until, wait_for, wait_until_gone};

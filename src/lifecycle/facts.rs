@@ -1,0 +1,288 @@
+//! What follows from a [`World`] at once, whatever the time is: which Secret holds the grant's record, which client and seed are in sight, and how the seed
+//! relates to the grant.
+//!
+//! Both halves of this room ask here: [`mod@super::decide`] before it acts and [`super::report`] before it speaks, so that an asset never does one thing and says
+//! another.
+
+use jiff::Timestamp;
+
+use super::{
+    report,
+    world::{
+        Binding, Fingerprint, Generation, History, Input, Lifetime, Plan, Record, Slot, Source, Unanswered, Verdict,
+        World,
+    },
+};
+use crate::api::{Reason, Rotation};
+
+/// What is known of an input without reading its Secret again.
+pub(super) enum Known<'a, T: ?Sized> {
+    /// Known, from this pass or from the last time this edition was read.
+    Yes(&'a T),
+    /// This edition was not read yet.
+    Unread,
+    /// Not there or not usable, and why.
+    Unusable(&'a str),
+}
+
+/// The client ID, as far as it is known.
+pub(super) fn client_id(world: &World) -> Known<'_, str> {
+    match &world.client {
+        Input::NotNeeded(id) | Input::Read(_, id) => Known::Yes(id),
+        Input::Unusable(message) => Known::Unusable(message),
+        Input::Unread(version) => match record(world).and_then(|record| record.inputs.client.as_ref()) {
+            Some((seen, id)) if seen == version => Known::Yes(id),
+            _ => Known::Unread,
+        },
+    }
+}
+
+/// The seed's fingerprint, as far as it is known.
+pub(super) fn seed(world: &World) -> Known<'_, Fingerprint> {
+    match &world.seed {
+        Input::NotNeeded(fingerprint) | Input::Read(_, fingerprint) => Known::Yes(fingerprint),
+        Input::Unusable(message) => Known::Unusable(message),
+        Input::Unread(version) => match record(world).and_then(|record| record.inputs.seed.as_ref()) {
+            Some((seen, fingerprint)) if seen == version => Known::Yes(fingerprint),
+            _ => Known::Unread,
+        },
+    }
+}
+
+/// The annotations that hold the grant's record: the grant Secret's, else the newer of the token Secret's and those of the token Secret of an earlier name.
+#[must_use]
+pub fn record(world: &World) -> Option<&Record> {
+    world.grant.ours().map(|grant| &grant.record).or_else(|| {
+        let tokens = world.renamed.iter().chain(world.token.ours());
+        tokens.map(|token| &token.record).max_by_key(|record| record.generation)
+    })
+}
+
+/// What the record of a grant Secret begins with that is made for a first attempt. A token Secret that holds the ledger of seeds hands its record over: without
+/// that, a seed whose provider has begun to rotate would look new once it was spent, and sending it again could kill the grant that grew from it.
+#[must_use]
+pub fn record_to_begin_with(world: &World) -> Record {
+    let holder = record(world).filter(|record| !record.seeds.0.is_empty());
+    Record {
+        generation: newest_generation(world),
+        ..holder.cloned().unwrap_or_default()
+    }
+}
+
+/// Whether attempts are recorded: the provider rotates or might, or it did once, which is why a grant Secret exists or has existed.
+pub(super) fn rotates(world: &World, plan: &Plan) -> bool {
+    plan.rotation != Rotation::None || world.grant.ours().is_some() || grant_secret_existed(world)
+}
+
+/// A token Secret whose ledger of seeds is empty has left it to a grant Secret.
+fn grant_secret_existed(world: &World) -> bool {
+    record(world).is_some_and(|record| record.binding.is_some() && record.seeds.0.is_empty())
+}
+
+/// What a grant would belong to that is redeemed now.
+pub(super) fn binding_to(plan: &Plan, client: &str) -> Binding {
+    Binding {
+        token_endpoint: plan.token_endpoint.clone(),
+        client_id: client.to_owned(),
+    }
+}
+
+/// What the grant belongs to; none before the first success.
+pub(super) fn binding(world: &World) -> Option<&Binding> {
+    record(world).and_then(|record| record.binding.as_ref())
+}
+
+/// Whether the grant is known to belong to another client or endpoint.
+pub(super) fn bound_elsewhere(world: &World, plan: &Plan) -> bool {
+    match (binding(world), client_id(world)) {
+        (Some(binding), Known::Yes(id)) => *binding != binding_to(plan, id),
+        (Some(binding), _) => binding.token_endpoint != plan.token_endpoint,
+        _ => false,
+    }
+}
+
+/// Whether a token was ever obtained under the present client and endpoint.
+pub(super) fn had_token(world: &World, plan: &Plan) -> bool {
+    binding(world).is_some() && !bound_elsewhere(world, plan)
+}
+
+/// The lifetime of the token that consumers see.
+pub(super) fn published(world: &World) -> Option<Lifetime> {
+    world.token.ours().and_then(|token| token.record.lifetime)
+}
+
+/// How the seed Secret's present content relates to the grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SeedStanding {
+    /// It is not there or cannot be used.
+    Unusable,
+    /// Not settled yet: not sent, or sent without an answer.
+    New,
+    /// The grant grew from it.
+    InUse,
+    /// It was taken once, and another one since.
+    Earlier,
+    /// It was refused.
+    Refused,
+}
+
+/// How the seed Secret's present content relates to the grant.
+pub(super) fn seed_standing(world: &World, client: &str) -> SeedStanding {
+    let Known::Yes(fingerprint) = seed(world) else {
+        return SeedStanding::Unusable;
+    };
+    let Some(record) = record(world) else {
+        return SeedStanding::New;
+    };
+    match record.seeds.verdict(fingerprint, client) {
+        None => SeedStanding::New,
+        Some(Verdict::Refused) => SeedStanding::Refused,
+        Some(Verdict::Taken) => {
+            let last = record.seeds.0.iter().rev().find(|line| line.verdict == Verdict::Taken);
+            if last.is_some_and(|line| line.fingerprint == *fingerprint) {
+                SeedStanding::InUse
+            } else {
+                SeedStanding::Earlier
+            }
+        }
+    }
+}
+
+/// The seed to redeem as a candidate: one that was not settled before, or one whose refusal would cost nothing.
+pub(super) fn candidate<'a>(world: &'a World, plan: &Plan, client: &str) -> Option<&'a Fingerprint> {
+    let Known::Yes(fingerprint) = seed(world) else {
+        return None;
+    };
+    match seed_standing(world, client) {
+        SeedStanding::New => Some(fingerprint),
+        // Where nothing rotates, an earlier seed that once worked may come back (a `git revert`): nothing can be killed by sending it.
+        SeedStanding::Earlier => {
+            let bound = binding(world) == Some(&binding_to(plan, client));
+            (bound && !rotates(world, plan)).then_some(fingerprint)
+        }
+        SeedStanding::Unusable | SeedStanding::InUse | SeedStanding::Refused => None,
+    }
+}
+
+/// The newest token of a grant that may be redeemed again: it belongs to this client and endpoint, the provider has not refused it, and its refresh token is
+/// at hand. A token whose lifetime is not known (somebody took the annotation or the token away) counts as ended long ago.
+pub(super) fn living_grant(world: &World, plan: &Plan, client: &str) -> Option<Lifetime> {
+    let record = record(world)?;
+    let bound = record.binding.as_ref() == Some(&binding_to(plan, client));
+    let at_hand = world.grant.ours().is_some() || seed_standing(world, client) == SeedStanding::InUse;
+    if bound && at_hand && !report::grant_is_dead(&world.status) {
+        Some(record.lifetime.unwrap_or(Lifetime {
+            issued: Timestamp::UNIX_EPOCH,
+            expires: Timestamp::UNIX_EPOCH,
+        }))
+    } else {
+        None
+    }
+}
+
+/// Whether a grant goes on whatever becomes of a candidate: one is stored, under the present client and endpoint, and the provider has not refused it.
+#[must_use]
+pub fn grant_lives(world: &World) -> bool {
+    let (Ok(plan), Known::Yes(client)) = (&world.plan, client_id(world)) else {
+        return false;
+    };
+    living_grant(world, plan, client).is_some()
+}
+
+/// Whether one more unanswered try with this refresh token settles it as refused. A candidate is retried once while another grant goes on; without one it is
+/// tried until the provider answers, since an unknown outcome alone never asks a person to act (invariant 2).
+#[must_use]
+pub fn gives_up(world: &World, source: &Source) -> bool {
+    matches!(source, Source::Seed(_)) && unanswered(world, source).is_some() && grant_lives(world)
+}
+
+/// The tries with this refresh token that went unanswered.
+pub(super) fn unanswered<'a>(world: &'a World, source: &Source) -> Option<&'a Unanswered> {
+    world.grant.ours().and_then(|grant| grant.unanswered.of(source))
+}
+
+/// Whether the grant Secret is missing or older than the status says, where refresh tokens are replaced: it was deleted, or came back from a backup, and the
+/// refresh token at hand is probably spent.
+pub(super) fn grant_is_behind(world: &World, plan: &Plan) -> bool {
+    rotates(world, plan) && newest_stored(world) < newest_generation(world)
+}
+
+/// The newest grant is not at hand, and the seed in sight is the one it grew from: it is probably spent.
+pub(super) fn seed_may_be_spent(world: &World, plan: &Plan) -> bool {
+    if !grant_is_behind(world, plan) {
+        return false;
+    }
+    let grown_from = world.token.ours().and_then(|token| token.record.inputs.seed.as_ref());
+    match (grown_from, seed(world)) {
+        (Some((_, grown_from)), Known::Yes(seed)) => grown_from == seed,
+        _ => true,
+    }
+}
+
+/// What a refusal of this refresh token would mean.
+pub(super) fn history(world: &World, plan: &Plan, source: &Source) -> History {
+    let behind = match source {
+        Source::Grant => grant_is_behind(world, plan),
+        Source::Seed(_) => seed_may_be_spent(world, plan),
+    };
+    if behind || unanswered(world, source).is_some() {
+        History::AnswerLost
+    } else {
+        History::Clean
+    }
+}
+
+/// Stored answers as the Secret that holds the grant knows them: the grant Secret, or the token Secret if it keeps the ledger of seeds.
+pub(super) fn newest_stored(world: &World) -> Generation {
+    let holds_grant = |record: &&Record| world.grant.ours().is_some() || !record.seeds.0.is_empty();
+    record(world)
+        .filter(holds_grant)
+        .map(|record| record.generation)
+        .unwrap_or_default()
+}
+
+/// The newest generation that left a trace anywhere: the one to redeem from, for it never falls, whatever was lost or restored (invariant 1).
+pub(super) fn newest_generation(world: &World) -> Generation {
+    let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
+    let shown = Generation(u64::try_from(shown.unwrap_or_default()).unwrap_or_default());
+    let grant = world.grant.ours().map(|grant| &grant.record);
+    let tokens = world.token.ours().into_iter().chain(&world.renamed);
+    let stored = tokens.map(|token| &token.record).chain(grant);
+    stored.fold(shown, |newest, record| newest.max(record.generation))
+}
+
+/// Whether no grant Secret is there though one is needed, so that nothing can be remembered in its place.
+pub(super) fn record_has_no_holder(world: &World, plan: &Plan) -> bool {
+    matches!(world.grant, Slot::Free) && grant_is_behind(world, plan)
+}
+
+/// Why the last try failed; none: it worked, or nothing was tried.
+pub(super) fn failure_reason(world: &World) -> Option<Reason> {
+    let failure = world.status.failure.as_ref()?;
+    Some(
+        failure
+            .reason
+            .as_deref()
+            .and_then(Reason::parse)
+            .unwrap_or(Reason::Retrying),
+    )
+}
+
+/// Whether the failure is about a seed that is not in sight any more. `SeedRejected` is shown until the seed changes (design section 3).
+pub(super) fn failure_is_history(world: &World) -> bool {
+    let Known::Yes(client) = client_id(world) else {
+        return false;
+    };
+    failure_reason(world) == Some(Reason::SeedRejected)
+        && !matches!(seed_standing(world, client), SeedStanding::New | SeedStanding::Refused)
+}
+
+/// Whether somebody asked for a refresh and has not been answered.
+pub(super) fn refresh_requested(world: &World) -> bool {
+    let handled = world
+        .status
+        .handled_requests
+        .as_ref()
+        .and_then(|handled| handled.refresh.as_ref());
+    world.refresh_request.is_some() && world.refresh_request.as_ref() != handled
+}

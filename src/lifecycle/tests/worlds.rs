@@ -1,0 +1,319 @@
+//! Worlds to decide about: `World::fresh().rotating().published(0, 60)` reads as the situation it makes.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{EmailAssetStatus, Reason, Rotation},
+    lifecycle::{
+        Activity, Attempt, AttemptHolder, Binding, Blame, Failure, Fingerprint, Generation, GrantSecret, Handover,
+        Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal, Presence, Record, Retention, SeedClaim,
+        SeedLedger, SeedRecord, Sight, Slot, Source, TokenSecret, Verdict, World, decide, note_failure, status,
+    },
+};
+
+/// The moment at which tests begin.
+pub(super) fn start() -> Timestamp {
+    "2026-11-25T12:00:00Z".parse().unwrap()
+}
+
+/// So many minutes after the beginning.
+pub(super) fn minute(minutes: i64) -> Timestamp {
+    start() + SignedDuration::from_mins(minutes)
+}
+
+pub(super) const ENDPOINT: &str = "https://oauth2.googleapis.com";
+
+pub(super) fn plan() -> Plan {
+    Plan {
+        token_endpoint: ENDPOINT.to_owned(),
+        rotation: Rotation::None,
+        reuse_grace: None,
+        renew_before: None,
+        retention: Retention::Stays,
+        rendering: "rendering-1".to_owned(),
+        names: Names {
+            asset: "helpdesk/support".to_owned(),
+            email: "support@example.com".to_owned(),
+            provider: "Google".to_owned(),
+            seed: "helpdesk/support-seed, key refresh_token".to_owned(),
+            client: "helpdesk/google-oauth-client".to_owned(),
+            grant_secret: "helpdesk/support-grant".to_owned(),
+            token_secret: "helpdesk/support-token".to_owned(),
+        },
+    }
+}
+
+pub(super) fn fingerprint(seed: &str) -> Fingerprint {
+    Fingerprint(format!("sha-{seed}"))
+}
+
+pub(super) fn seed(seed: &str) -> Source {
+    Source::Seed(fingerprint(seed))
+}
+
+pub(super) fn version(of: &str) -> InputVersion {
+    InputVersion(format!("uid-{of}"))
+}
+
+pub(super) fn binding(client: &str) -> Binding {
+    Binding {
+        token_endpoint: ENDPOINT.to_owned(),
+        client_id: client.to_owned(),
+    }
+}
+
+pub(super) fn line(seed: &str, verdict: Verdict) -> SeedRecord {
+    SeedRecord {
+        fingerprint: fingerprint(seed),
+        verdict,
+        client_id: "client-1".to_owned(),
+    }
+}
+
+pub(super) fn lifetime(issued: i64, expires: i64) -> Lifetime {
+    Lifetime {
+        issued: minute(issued),
+        expires: minute(expires),
+    }
+}
+
+/// A failure as the controller would report it.
+pub(super) fn failure(blame: Blame, reason: Reason) -> Failure {
+    Failure {
+        blame,
+        reason,
+        code: "code".to_owned(),
+        message: format!("Google said something about {reason}."),
+        retry_after: None,
+        trace_id: None,
+    }
+}
+
+impl World {
+    /// A new asset at a provider where nothing rotates; client and seed are there and were read.
+    pub(super) fn fresh() -> Self {
+        Self {
+            asset_generation: 1,
+            presence: Presence::Staying,
+            activity: Activity::Active,
+            refresh_request: None,
+            jitter: 0.0,
+            plan: Ok(plan()),
+            client: Input::Read(version("client-1"), "client-1".to_owned()),
+            seed: Input::Read(version("a"), fingerprint("a")),
+            seed_claim: SeedClaim::This,
+            grant: Slot::Free,
+            grant_sight: Sight::Cached,
+            token: Slot::Free,
+            renamed: None,
+            attempt_holder: AttemptHolder::This,
+            failed_under: None,
+            status: EmailAssetStatus {
+                observed_generation: Some(-1),
+                ..EmailAssetStatus::default()
+            },
+        }
+    }
+
+    pub(super) fn planned(mut self, change: impl FnOnce(&mut Plan)) -> Self {
+        change(self.plan.as_mut().unwrap());
+        self
+    }
+
+    /// Each answer replaces the refresh token, and the old one is dead.
+    pub(super) fn rotating(self) -> Self {
+        self.planned(|plan| plan.rotation = Rotation::Strict)
+    }
+
+    /// Each answer replaces the refresh token, and the old one goes on working.
+    pub(super) fn softly_rotating(self) -> Self {
+        self.planned(|plan| plan.rotation = Rotation::Soft)
+    }
+
+    /// Other content in the seed Secret, read.
+    pub(super) fn seeded(mut self, seed: &str) -> Self {
+        self.seed = Input::Read(version(seed), fingerprint(seed));
+        self
+    }
+
+    pub(super) fn without_seed(mut self) -> Self {
+        self.seed = Input::Unusable("Secret helpdesk/support-seed does not exist; make it.".to_owned());
+        self
+    }
+
+    pub(super) fn with_client(mut self, client: &str) -> Self {
+        self.client = Input::Read(version(client), client.to_owned());
+        self
+    }
+
+    pub(super) fn without_client(mut self) -> Self {
+        self.client = Input::Unusable("Secret helpdesk/google-oauth-client does not exist; make it.".to_owned());
+        self
+    }
+
+    pub(super) fn suspended(mut self) -> Self {
+        self.activity = Activity::Suspended;
+        self
+    }
+
+    pub(super) fn asked_for_a_refresh(mut self, value: &str) -> Self {
+        self.refresh_request = Some(value.to_owned());
+        self
+    }
+
+    pub(super) fn refused_spec(mut self, reason: Reason) -> Self {
+        self.plan = Err(PlanRefusal {
+            reason,
+            message: format!("spec: {reason}. Correct it: kubectl edit emailasset -n helpdesk support"),
+        });
+        self
+    }
+
+    /// A token of generation 3, grown from seed a, was published at minute `issued` and ends at minute `expires`; nothing is left to note.
+    pub(super) fn published(mut self, issued: i64, expires: i64) -> Self {
+        let rotates = self.plan.as_ref().unwrap().rotation != Rotation::None;
+        let record = Record {
+            generation: Generation(3),
+            binding: Some(binding("client-1")),
+            lifetime: Some(lifetime(issued, expires)),
+            scopes: vec!["https://mail.google.com/".to_owned()],
+            granted: Some(minute(issued - 60)),
+            seeds: SeedLedger(vec![line("a", Verdict::Taken)]),
+            inputs: InputsSeen {
+                client: Some((version("client-1"), "client-1".to_owned())),
+                seed: Some((version("a"), fingerprint("a"))),
+            },
+        };
+        let mut published = record.clone();
+        if rotates {
+            published.seeds = SeedLedger::default();
+            self.grant = Slot::Ours(GrantSecret {
+                record,
+                mailbox: "support@example.com".to_owned(),
+                retention: self.plan.as_ref().unwrap().retention,
+                ..GrantSecret::default()
+            });
+        }
+        self.token = Slot::Ours(TokenSecret {
+            record: published,
+            rendering: "rendering-1".to_owned(),
+        });
+        self.shown(minute(issued))
+    }
+
+    /// The status is what a pass at this moment would have left.
+    pub(super) fn shown(mut self, now: Timestamp) -> Self {
+        let standing = decide(&self, now).standing;
+        self.status = status(&self, &standing, now).unwrap();
+        self
+    }
+
+    /// The last try ended like this at this moment, and the status says so.
+    pub(super) fn failed(mut self, blame: Blame, reason: Reason, now: Timestamp) -> Self {
+        note_failure(&mut self, failure(blame, reason), now, 1.0);
+        self.shown(now)
+    }
+
+    pub(super) fn grant_secret(mut self, change: impl FnOnce(&mut GrantSecret)) -> Self {
+        let mut grant = self.grant.ours().cloned().unwrap_or_default();
+        change(&mut grant);
+        self.grant = Slot::Ours(grant);
+        self
+    }
+
+    pub(super) fn token_secret(mut self, change: impl FnOnce(&mut TokenSecret)) -> Self {
+        let mut token = self.token.ours().cloned().unwrap_or_default();
+        change(&mut token);
+        self.token = Slot::Ours(token);
+        self
+    }
+
+    /// A line in the ledger of whichever Secret keeps it.
+    pub(super) fn ledger(mut self, seed: &str, verdict: Verdict) -> Self {
+        let record = match (&mut self.grant, &mut self.token) {
+            (Slot::Ours(grant), _) => &mut grant.record,
+            (_, Slot::Ours(token)) => &mut token.record,
+            _ => panic!("no Secret keeps a ledger"),
+        };
+        record.seeds = record.seeds.clone().with(line(seed, verdict));
+        self
+    }
+
+    /// A grant Secret without data, which remembers that this first seed was refused.
+    pub(super) fn remembering_a_refused_seed(self, seed: &str) -> Self {
+        self.grant_secret(|grant| {
+            grant.mailbox = "support@example.com".to_owned();
+            grant.record.seeds = SeedLedger(vec![line(seed, Verdict::Refused)]);
+            grant.record.inputs = InputsSeen {
+                client: Some((version("client-1"), "client-1".to_owned())),
+                seed: Some((version(seed), fingerprint(seed))),
+            };
+        })
+    }
+
+    /// An attempt to redeem this is open.
+    pub(super) fn attempting(self, source: Source, holder: AttemptHolder) -> Self {
+        let mut world = self.grant_secret(|grant| {
+            grant.attempt = Some(Attempt {
+                id: "attempt-1".to_owned(),
+                generation: grant.record.generation,
+                source,
+                client_id: "client-1".to_owned(),
+                holder: "holder-1".to_owned(),
+                duration_seconds: 90,
+            });
+        });
+        world.attempt_holder = holder;
+        world
+    }
+
+    /// A try with this refresh token got no answer.
+    pub(super) fn unanswered(self, source: &Source, since: Timestamp) -> Self {
+        self.grant_secret(|grant| grant.unanswered = std::mem::take(&mut grant.unanswered).with(source, since))
+    }
+
+    /// A restart: nothing was read yet, and nothing is remembered but what stands in the cluster.
+    pub(super) fn restarted(mut self) -> Self {
+        if let Input::Read(version, _) = &self.client {
+            self.client = Input::Unread(version.clone());
+        }
+        if let Input::Read(version, _) = &self.seed {
+            self.seed = Input::Unread(version.clone());
+        }
+        self.failed_under = None;
+        self.grant_sight = Sight::Cached;
+        self
+    }
+}
+
+pub(super) fn foreign<T>(handover: Handover) -> Slot<T> {
+    Slot::Foreign {
+        found: "of type Opaque".to_owned(),
+        handover,
+    }
+}
+
+/// The conditions in short: `R T Fresh | A T Stored | X T Refreshed`. Those that are absent are left out.
+pub(super) fn row(status: &EmailAssetStatus) -> String {
+    let letter = |kind: &str| match kind {
+        "Ready" => "R",
+        "Authorized" => "A",
+        "Refreshed" => "X",
+        "Stalled" => "S",
+        "Reconciling" => "C",
+        other => panic!("unknown condition {other}"),
+    };
+    let cells: Vec<String> = status
+        .conditions
+        .iter()
+        .map(|condition| {
+            format!(
+                "{} {} {}",
+                letter(&condition.type_),
+                condition.status.chars().next().unwrap(),
+                condition.reason
+            )
+        })
+        .collect();
+    cells.join(" | ")
+}

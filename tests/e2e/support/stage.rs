@@ -1,0 +1,316 @@
+//! A stage for one test: a namespace of its own, an authorization server of its own, and an operator that watches only this namespace.
+
+use std::path::PathBuf;
+
+use emailasset::api::{ConditionType, EmailAsset};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::{
+    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, free_address, random_suffix, run_directory,
+    until, wait_for,
+};
+
+/// The client that stages use, and its secret.
+pub(crate) const CLIENT: &str = "stage-client";
+
+/// Everything that a test needs to play a user.
+pub(crate) struct Stage {
+    pub(crate) cluster: &'static Cluster,
+    pub(crate) namespace: String,
+    pub(crate) server: AuthorizationServer,
+    pub(crate) client: Client,
+    pub(crate) assets: Api<EmailAsset>,
+    pub(crate) secrets: Api<Secret>,
+    spool: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Stage {
+    /// A stage without an operator yet.
+    pub(crate) async fn set(prefix: &str) -> Self {
+        let cluster = Cluster::shared();
+        install(cluster).await;
+        Self::set_in(cluster, prefix).await
+    }
+
+    /// A stage in a cluster of its own, for tests that break the cluster.
+    pub(crate) async fn set_in(cluster: &'static Cluster, prefix: &str) -> Self {
+        let namespace = cluster.namespace(prefix).await;
+        let server = AuthorizationServer::start().await;
+        let registered = server.register(CLIENT, "client_secret_basic").await;
+        let client = cluster.client().await;
+        let kubeconfig = cluster.kubeconfig_of_service_account(&namespace, "operator").await;
+        grant_rights(cluster, &namespace).await;
+        let stage = Self {
+            assets: Api::namespaced(client.clone(), &namespace),
+            secrets: Api::namespaced(client.clone(), &namespace),
+            spool: run_directory().join(format!("spool-{}", random_suffix())),
+            cluster,
+            namespace,
+            server,
+            client,
+            kubeconfig,
+        };
+        let secret = registered.client_secret.unwrap_or_default();
+        stage
+            .put_secret("oauth-client", &json!({"client_id": CLIENT, "client_secret": secret}))
+            .await;
+        stage
+    }
+
+    /// An operator with this stage's spool.
+    pub(crate) async fn operator(&self) -> Operator {
+        self.operator_with(&[], &[]).await
+    }
+
+    /// An operator with more arguments and environment variables.
+    pub(crate) async fn operator_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
+        self.replica(&self.spool.clone(), arguments, environment).await
+    }
+
+    /// One more operator, with a spool of its own as in a pod of its own.
+    pub(crate) async fn other_replica(&self, arguments: &[&str]) -> Operator {
+        self.replica(
+            &run_directory().join(format!("spool-{}", random_suffix())),
+            arguments,
+            &[],
+        )
+        .await
+    }
+
+    async fn replica(&self, spool: &std::path::Path, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
+        let listen = free_address().to_string();
+        let mut args: Vec<std::ffi::OsString> = Vec::new();
+        for (flag, value) in [
+            ("--namespace", self.namespace.as_str()),
+            ("--watch-namespace", self.namespace.as_str()),
+            ("--listen", listen.as_str()),
+            ("--log-level", "info,emailasset=debug"),
+            ("--identity", "test"),
+        ] {
+            args.extend([flag.into(), value.into()]);
+        }
+        args.extend(["--spool-dir".into(), spool.as_os_str().to_owned()]);
+        args.extend([
+            "--ca-bundle".into(),
+            Certificates::shared().authority.as_os_str().to_owned(),
+        ]);
+        args.push("--allow-private-addresses".into());
+        args.extend(arguments.iter().map(Into::into));
+        let operator = Operator::start(OperatorOptions {
+            args,
+            env: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.into()))
+                .collect(),
+            kubeconfig: self.kubeconfig.clone(),
+        });
+        let url = format!("http://{listen}/readyz");
+        until("the operator is ready", || async {
+            reqwest::get(&url)
+                .await
+                .ok()
+                .filter(|answer| answer.status().is_success())
+        })
+        .await;
+        operator
+    }
+
+    /// Makes or changes a Secret that people write.
+    pub(crate) async fn put_secret(&self, name: &str, data: &Value) {
+        let hosts = self.host();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "annotations": {"emailasset.dev/hosts": hosts}},
+            "stringData": data,
+        });
+        self.secrets
+            .patch(name, &PatchParams::apply("person").force(), &Patch::Apply(&secret))
+            .await
+            .expect("a Secret can be made");
+    }
+
+    /// Host and port of the authorization server, as the annotation wants it.
+    pub(crate) fn host(&self) -> String {
+        self.server.endpoints.url.trim_start_matches("https://").to_owned()
+    }
+
+    /// A seed for this account in the Secret `<asset>-seed`; the grant's ID at the server.
+    pub(crate) async fn seed(&self, asset: &str) -> String {
+        let minted = self.server.mint(CLIENT, &mailbox(asset)).await;
+        self.put_secret(
+            &format!("{asset}-seed"),
+            &json!({"refresh_token": minted.refresh_token}),
+        )
+        .await;
+        minted.grant_id
+    }
+
+    /// The manifest of an asset with explicit endpoints; `spec` is merged over it.
+    pub(crate) fn manifest(&self, asset: &str, rotation: &str, spec: &Value) -> Value {
+        let mut manifest = json!({
+            "apiVersion": "emailasset.dev/v1alpha1", "kind": "EmailAsset",
+            "metadata": {"name": asset},
+            "spec": {
+                "email": mailbox(asset),
+                "oauth2": {
+                    "grant": "RefreshToken",
+                    "clientCredentialsRef": {"name": "oauth-client"},
+                    "refreshTokenSecretRef": {"name": format!("{asset}-seed"), "key": "refresh_token"},
+                    "tokenURL": self.server.endpoints.token_url,
+                    "rotation": rotation,
+                },
+            },
+        });
+        merge(&mut manifest["spec"], spec);
+        manifest
+    }
+
+    /// Applies an asset as a GitOps pipeline would.
+    pub(crate) async fn apply(&self, manifest: &Value) -> EmailAsset {
+        let name = manifest["metadata"]["name"].as_str().expect("a manifest has a name");
+        self.assets
+            .patch(name, &PatchParams::apply("person").force(), &Patch::Apply(manifest))
+            .await
+            .expect("the asset is accepted")
+    }
+
+    /// Asks for a refresh by annotation.
+    pub(crate) async fn request_refresh(&self, asset: &str, value: &str) {
+        let patch = json!({"metadata": {"annotations": {"emailasset.dev/refresh": value}}});
+        self.assets
+            .patch(asset, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+            .expect("an annotation can be set");
+    }
+
+    /// Waits until a condition has this status and reason.
+    pub(crate) async fn wait_for_condition(
+        &self,
+        asset: &str,
+        kind: ConditionType,
+        status: &str,
+        reason: &str,
+    ) -> EmailAsset {
+        let what = format!("{kind} is {status} ({reason})");
+        wait_for(&self.assets, asset, &what, |asset| {
+            condition(asset, kind).is_some_and(|said| said.0 == status && said.1 == reason)
+        })
+        .await
+    }
+
+    /// Waits until the asset is Ready.
+    pub(crate) async fn wait_until_ready(&self, asset: &str) -> EmailAsset {
+        self.wait_for_condition(asset, ConditionType::Ready, "True", "Fresh")
+            .await
+    }
+
+    /// Waits until the published token has this generation.
+    pub(crate) async fn wait_for_generation(&self, asset: &str, generation: u64) -> Secret {
+        let name = format!("{asset}-token");
+        wait_for(&self.secrets, &name, &format!("generation {generation}"), |secret| {
+            generation_of(secret) == Some(generation)
+        })
+        .await
+    }
+
+    /// The access token that consumers see.
+    pub(crate) async fn access_token(&self, asset: &str) -> String {
+        let secret = self
+            .secrets
+            .get(&format!("{asset}-token"))
+            .await
+            .expect("the token Secret is there");
+        text(&secret, "access_token")
+    }
+
+    /// Asserts that the published token opens the mailbox now.
+    pub(crate) async fn assert_token_works(&self, asset: &str) {
+        let seen = self.server.introspect(&self.access_token(asset).await).await;
+        assert!(seen.active, "the published token is not active: {seen:?}");
+        assert_eq!(seen.account.as_deref(), Some(mailbox(asset).as_str()));
+    }
+}
+
+/// The mailbox of an asset in tests.
+pub(crate) fn mailbox(asset: &str) -> String {
+    format!("{asset}@example.com")
+}
+
+/// Status and reason of a condition.
+pub(crate) fn condition(asset: &EmailAsset, kind: ConditionType) -> Option<(String, String, String)> {
+    let conditions = &asset.status.as_ref()?.conditions;
+    let found = conditions.iter().find(|condition| condition.type_ == kind.as_str())?;
+    Some((found.status.clone(), found.reason.clone(), found.message.clone()))
+}
+
+/// The generation that a Secret of ours says it has.
+pub(crate) fn generation_of(secret: &Secret) -> Option<u64> {
+    secret
+        .metadata
+        .annotations
+        .as_ref()?
+        .get("emailasset.dev/generation")?
+        .parse()
+        .ok()
+}
+
+/// A text value of a Secret.
+pub(crate) fn text(secret: &Secret, key: &str) -> String {
+    let data = secret.data.as_ref().and_then(|data| data.get(key));
+    let bytes = data.unwrap_or_else(|| panic!("the Secret has no key {key}"));
+    String::from_utf8(bytes.0.clone()).expect("it is text")
+}
+
+fn merge(into: &mut Value, over: &Value) {
+    match (into, over) {
+        (Value::Object(into), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(into.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (into, over) => *into = over.clone(),
+    }
+}
+
+/// Installs the CRD, once.
+async fn install(cluster: &Cluster) {
+    static INSTALLED: OnceCell<()> = OnceCell::const_new();
+    INSTALLED.get_or_init(|| install_crds(cluster)).await;
+}
+
+/// Installs the CRD in a cluster.
+pub(crate) async fn install_crds(cluster: &Cluster) {
+    cluster
+        .kubectl(&["apply", "--server-side", "-f", "crds/emailassets.yaml"])
+        .await;
+    cluster
+        .kubectl(&[
+            "wait",
+            "--for=condition=Established",
+            "crd/emailassets.emailasset.dev",
+            "--timeout=30s",
+        ])
+        .await;
+}
+
+async fn grant_rights(cluster: &Cluster, namespace: &str) {
+    let account = format!("{namespace}:operator");
+    let binding = format!("operator-{namespace}");
+    cluster
+        .kubectl(&[
+            "create",
+            "clusterrolebinding",
+            &binding,
+            "--clusterrole=cluster-admin",
+            "--serviceaccount",
+            &account,
+        ])
+        .await;
+}
