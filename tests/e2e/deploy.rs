@@ -206,7 +206,7 @@ async fn client_of(cluster: &Cluster, deployed: &Deployed) -> Client {
         .await
 }
 
-/// What a ServiceAccount may do in a namespace, beyond what every ServiceAccount may.
+/// What a `ServiceAccount` may do in a namespace, beyond what every one may.
 async fn rights(cluster: &Cluster, client: &Client, namespace: &str) -> BTreeSet<(String, String)> {
     let stranger = cluster.client_as_service_account("default", "stranger").await;
     let common = listed_rights(&stranger, namespace).await;
@@ -227,9 +227,10 @@ async fn listed_rights(client: &Client, namespace: &str) -> BTreeSet<(String, St
     assert!(!answer.incomplete, "{:?}", answer.evaluation_error);
     let mut listed = BTreeSet::new();
     for rule in answer.resource_rules {
+        let (groups, resources) = (rule.api_groups.unwrap_or_default(), rule.resources.unwrap_or_default());
         let names = rule.resource_names.unwrap_or_default();
         let names = if names.is_empty() { vec![String::new()] } else { names };
-        for (group, resource, name) in each_of(&rule.api_groups, &rule.resources, &names) {
+        for (group, resource, name) in each_of(&groups, &resources, &names) {
             let group = if group.is_empty() {
                 String::new()
             } else {
@@ -243,15 +244,14 @@ async fn listed_rights(client: &Client, namespace: &str) -> BTreeSet<(String, St
 }
 
 fn each_of<'list>(
-    groups: &'list Option<Vec<String>>,
-    resources: &'list Option<Vec<String>>,
+    groups: &'list [String],
+    resources: &'list [String],
     names: &'list [String],
 ) -> impl Iterator<Item = (&'list String, &'list String, &'list String)> {
-    let resources = resources.iter().flatten();
-    let groups = groups.iter().flatten();
-    groups.flat_map(move |group| {
-        let resources = resources.clone();
-        resources.flat_map(move |resource| names.iter().map(move |name| (group, resource, name)))
+    groups.iter().flat_map(move |group| {
+        resources
+            .iter()
+            .flat_map(move |resource| names.iter().map(move |name| (group, resource, name)))
     })
 }
 

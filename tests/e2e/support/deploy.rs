@@ -1,7 +1,7 @@
 //! What `deploy/` installs: the objects as kustomize renders them, and the operator as its Deployment would start it.
 //!
 //! A control plane without nodes runs no pods. The Deployment is applied like everything else, and nothing comes of it; the test starts the process itself, with
-//! the Deployment's arguments and variables and with the rights of its ServiceAccount. So no test gives the operator more than a cluster would.
+//! the Deployment's arguments and variables and with the rights of its `ServiceAccount`. So no test gives the operator more than a cluster would.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
