@@ -12,5 +12,8 @@
 )]
 
 mod harness;
+mod inputs;
 mod life;
+mod resource;
+mod secrets;
 mod support;

@@ -21,6 +21,7 @@ mod certificates;
 mod cluster;
 mod operator;
 mod run;
+mod shared_stage;
 mod stage;
 mod wait;
 
@@ -29,5 +30,6 @@ pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, random_suffix, run_directory};
+pub(crate) use shared_stage::{SharedStage, commands};
 pub(crate) use stage::{CLIENT, Stage, condition, generation_of, install_crds, mailbox, text};
 pub(crate) use wait::{until, wait_for, wait_until_gone};
