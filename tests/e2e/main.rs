@@ -13,5 +13,8 @@
 
 mod deploy;
 mod harness;
+mod inputs;
 mod life;
+mod resource;
+mod secrets;
 mod support;

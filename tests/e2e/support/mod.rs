@@ -23,6 +23,7 @@ mod cluster;
 mod deploy;
 mod operator;
 mod run;
+mod shared_stage;
 mod stage;
 mod wait;
 
@@ -32,5 +33,6 @@ pub(crate) use cluster::Cluster;
 pub(crate) use deploy::{Deployed, apply_deployment};
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, random_suffix, run_directory};
+pub(crate) use shared_stage::{SharedStage, commands};
 pub(crate) use stage::{CLIENT, Stage, condition, generation_of, install_crds, mailbox, text};
 pub(crate) use wait::{until, wait_for, wait_until_gone};

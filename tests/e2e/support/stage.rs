@@ -64,6 +64,21 @@ impl Stage {
         stage
     }
 
+    /// The same stage for another test: connections die with the runtime of the test that made them.
+    pub(crate) async fn for_this_test(&self) -> Self {
+        let client = self.cluster.client().await;
+        Self {
+            cluster: self.cluster,
+            namespace: self.namespace.clone(),
+            server: self.server.for_this_test(),
+            assets: Api::namespaced(client.clone(), &self.namespace),
+            secrets: Api::namespaced(client.clone(), &self.namespace),
+            client,
+            spool: self.spool.clone(),
+            kubeconfig: self.kubeconfig.clone(),
+        }
+    }
+
     /// An operator with this stage's spool.
     pub(crate) async fn operator(&self) -> Operator {
         self.operator_with(&[], &[]).await
@@ -85,22 +100,23 @@ impl Stage {
     }
 
     async fn replica(&self, spool: &std::path::Path, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
-        let listen = free_address().to_string();
+        let asked = arguments.iter().skip_while(|argument| **argument != "--listen").nth(1);
+        let listen = asked.map_or_else(|| free_address().to_string(), |asked| (*asked).to_owned());
         let mut args: Vec<std::ffi::OsString> = Vec::new();
         for (flag, value) in [
-            ("--namespace", self.namespace.as_str()),
-            ("--watch-namespace", self.namespace.as_str()),
-            ("--listen", listen.as_str()),
-            ("--log-level", "info,emailasset=debug"),
-            ("--identity", "test"),
+            ("--namespace", self.namespace.as_str().as_ref()),
+            ("--watch-namespace", self.namespace.as_str().as_ref()),
+            ("--listen", listen.as_str().as_ref()),
+            ("--log-level", "info,emailasset=debug".as_ref()),
+            ("--identity", "test".as_ref()),
+            ("--spool-dir", spool.as_os_str()),
+            ("--ca-bundle", Certificates::shared().authority.as_os_str()),
         ] {
-            args.extend([flag.into(), value.into()]);
+            // What a test asks for wins.
+            if !arguments.contains(&flag) {
+                args.extend([flag.into(), value.to_owned()]);
+            }
         }
-        args.extend(["--spool-dir".into(), spool.as_os_str().to_owned()]);
-        args.extend([
-            "--ca-bundle".into(),
-            Certificates::shared().authority.as_os_str().to_owned(),
-        ]);
         args.push("--allow-private-addresses".into());
         args.extend(arguments.iter().map(Into::into));
         let operator = Operator::start(OperatorOptions {
