@@ -131,7 +131,7 @@ mod patches {
         let result = patched(object("7"), &seen("7"), &changes).unwrap();
         assert_eq!(result["data"], json!({"access_token": "dA=="}));
         assert_eq!(
-            changed["metadata"]["annotations"],
+            result["metadata"]["annotations"],
             json!({"theirs": "stays", "ours": "new"})
         );
     }
