@@ -12,9 +12,12 @@
 )]
 
 mod deploy;
+mod errors;
 mod harness;
+mod hosts;
 mod inputs;
 mod life;
+mod quiet;
 mod resource;
 mod secrets;
 mod support;

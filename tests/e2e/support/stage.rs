@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, free_address, random_suffix, run_directory,
-    until, wait_for,
+    note_secret, until, wait_for,
 };
 
 /// The client that stages use, and its secret.
@@ -140,6 +140,9 @@ impl Stage {
 
     /// Makes or changes a Secret that people write.
     pub(crate) async fn put_secret(&self, name: &str, data: &Value) {
+        for secret in ["refresh_token", "client_secret"].iter().filter_map(|key| data[key].as_str()) {
+            note_secret(secret);
+        }
         let hosts = self.host();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
