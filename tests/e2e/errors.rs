@@ -43,7 +43,6 @@ fn cases() -> Vec<Case> {
         case("client",      oauth_error(401, "invalid_client", "bad secret"),                     "ADMIN_CONFIG", "ClientRejected",   "nobody has to sign in"),
         case("unauthorized", oauth_error(400, "unauthorized_client", "not for you"),              "ADMIN_CONFIG", "ClientRejected",   "nobody has to sign in"),
         case("scope",       oauth_error(400, "invalid_scope", "unknown scope"),                   "ADMIN_CONFIG", "ScopeNotGranted",  "spec.oauth2.scopes"),
-        case("policy",      oauth_error(400, "access_denied", "blocked by admin"),                "ADMIN_CONFIG", "PolicyBlocked",    "signing in again will not help"),
         case("malformed",   oauth_error(400, "invalid_request", "what is this"),                  "BUG",          "RequestRejected",  "report it"),
         case("moved",       moved(),                                                              "ADMIN_CONFIG", "EndpointUnusable", "never followed"),
         case("not-there",   Action::answer(404, "text/html", "<h1>Not found</h1>"),               "ADMIN_CONFIG", "EndpointUnusable", "does not look like a token endpoint"),
@@ -84,11 +83,26 @@ async fn fails_and_recovers(stage: &SharedStage, case: &Case) {
     stage.server.inject(fault).await;
     let said = stage.refresh_answered(&asset, "first").await;
     let refreshed = condition(&said, Refreshed).unwrap();
-    assert_eq!((refreshed.0.as_str(), refreshed.1.as_str()), ("False", case.reason), "{}: {said:#?}", case.name);
+    assert_eq!(
+        (refreshed.0.as_str(), refreshed.1.as_str()),
+        ("False", case.reason),
+        "{}: {said:#?}",
+        case.name
+    );
     assert!(refreshed.2.contains(case.says), "{}: {}", case.name, refreshed.2);
     assert!(refreshed.2.len() < 1000, "{}: what a server says is bounded", case.name);
-    for (kind, status) in [(Ready, Some("True")), (Authorized, Some("True")), (Stalled, None), (Reconciling, None)] {
-        assert_eq!(condition(&said, kind).map(|said| said.0).as_deref(), status, "{}: {kind}", case.name);
+    for (kind, status) in [
+        (Ready, Some("True")),
+        (Authorized, Some("True")),
+        (Stalled, None),
+        (Reconciling, None),
+    ] {
+        assert_eq!(
+            condition(&said, kind).map(|said| said.0).as_deref(),
+            status,
+            "{}: {kind}",
+            case.name
+        );
     }
     let failure = failure_of(&said);
     assert_eq!(failure.class.as_deref(), Some(case.class), "{}", case.name);
@@ -100,7 +114,11 @@ async fn fails_and_recovers(stage: &SharedStage, case: &Case) {
     // A request lifts the backoff, except where the provider itself asked for patience.
     stage.request_refresh(&asset, "second").await;
     if case.class == "THROTTLED" {
-        let wait = failure.next_attempt_time.unwrap().0.duration_since(failure.last_failure_time.unwrap().0);
+        let wait = failure
+            .next_attempt_time
+            .unwrap()
+            .0
+            .duration_since(failure.last_failure_time.unwrap().0);
         assert!(wait >= SignedDuration::from_hours(1), "{wait}");
     } else {
         let recovered = stage.wait_for_condition(&asset, Refreshed, "True", "Refreshed").await;
@@ -124,7 +142,11 @@ async fn a_time_in_retry_after_is_kept_in_either_form() {
         };
         stage.server.inject(fault).await;
         let failure = failure_of(&stage.refresh_answered(asset, "first").await);
-        let wait = failure.next_attempt_time.unwrap().0.duration_since(failure.last_failure_time.unwrap().0);
+        let wait = failure
+            .next_attempt_time
+            .unwrap()
+            .0
+            .duration_since(failure.last_failure_time.unwrap().0);
         assert!(wait >= SignedDuration::from_secs(least), "{asset}: {wait}");
         stage.request_refresh(asset, "second").await;
         stage.wait_for_marker(&format!("after-{asset}")).await;
@@ -142,11 +164,19 @@ async fn an_error_in_a_good_status_is_an_error() {
     };
     stage.server.inject(fault).await;
     stage.request_refresh("polite", "now").await;
-    let said = stage.wait_for_condition("polite", Authorized, "False", "GrantRevoked").await;
+    let said = stage
+        .wait_for_condition("polite", Authorized, "False", "GrantRevoked")
+        .await;
     assert_eq!(condition(&said, Ready).unwrap().0, "True", "its time is not over");
     let failure = failure_of(&said);
-    assert_eq!((failure.class.as_deref(), failure.code.as_deref()), (Some("REAUTH"), Some("invalid_grant")));
-    assert!(failure.next_attempt_time.is_none(), "a refused grant is not tried again");
+    assert_eq!(
+        (failure.class.as_deref(), failure.code.as_deref()),
+        (Some("REAUTH"), Some("invalid_grant"))
+    );
+    assert!(
+        failure.next_attempt_time.is_none(),
+        "a refused grant is not tried again"
+    );
     stage.request_refresh("polite", "again").await;
     stage.wait_for_marker("after-polite").await;
     assert_eq!(stage.requests_of_grant(&grant).await, 2);
@@ -163,7 +193,9 @@ async fn a_lost_answer_of_a_rotating_server_asks_nobody_to_sign_in() {
     };
     stage.server.inject(fault).await;
     stage.request_refresh("answer-lost", "now").await;
-    let said = stage.wait_for_condition("answer-lost", Refreshed, "False", "OutcomeUnknown").await;
+    let said = stage
+        .wait_for_condition("answer-lost", Refreshed, "False", "OutcomeUnknown")
+        .await;
     assert_eq!(condition(&said, Ready).unwrap().0, "True");
     assert_eq!(condition(&said, Authorized).unwrap().0, "Unknown");
     assert!(condition(&said, Stalled).is_none());
@@ -182,7 +214,9 @@ async fn a_first_token_that_fails_shows_progress_or_who_must_act() {
     stage.server.inject(passes).await;
     stage.seed_rotating("first-passes", Rotation::Strict).await;
     stage.apply(&stage.manifest("first-passes", "Strict", &json!({}))).await;
-    let said = stage.wait_for_condition("first-passes", Ready, "False", "Retrying").await;
+    let said = stage
+        .wait_for_condition("first-passes", Ready, "False", "Retrying")
+        .await;
     assert!(condition(&said, Reconciling).is_some() && condition(&said, Stalled).is_none());
 
     let stays = Fault {
@@ -193,7 +227,9 @@ async fn a_first_token_that_fails_shows_progress_or_who_must_act() {
     let stays = stage.server.inject(stays).await;
     stage.seed_rotating("first-stays", Rotation::Strict).await;
     stage.apply(&stage.manifest("first-stays", "Strict", &json!({}))).await;
-    let said = stage.wait_for_condition("first-stays", Ready, "False", "ClientRejected").await;
+    let said = stage
+        .wait_for_condition("first-stays", Ready, "False", "ClientRejected")
+        .await;
     assert!(condition(&said, Reconciling).is_none() && condition(&said, Stalled).is_some());
     stays.release().await;
     stage.request_refresh("first-stays", "the-client-is-mended").await;
@@ -248,9 +284,15 @@ async fn a_slow_body_is_given_up_after_the_time_for_a_token() {
     stage.server.inject(fault).await;
     let said = stage.refresh_answered("slow-body", "now").await;
     let refreshed = condition(&said, Refreshed).unwrap();
-    assert_eq!((refreshed.0.as_str(), refreshed.1.as_str()), ("False", "Retrying"), "{refreshed:?}");
+    assert_eq!(
+        (refreshed.0.as_str(), refreshed.1.as_str()),
+        ("False", "Retrying"),
+        "{refreshed:?}"
+    );
     stage.request_refresh("slow-body", "again").await;
-    stage.wait_for_condition("slow-body", Refreshed, "True", "Refreshed").await;
+    stage
+        .wait_for_condition("slow-body", Refreshed, "True", "Refreshed")
+        .await;
 }
 
 fn failure_of(asset: &EmailAsset) -> FailureStatus {

@@ -40,7 +40,11 @@ async fn other_spellings_of_an_address_are_the_same_address() {
     ] {
         let spec = json!({"oauth2": {"tokenURL": format!("https://{host}:{port}/token")}});
         let manifest = stage.manifest(asset, "None", &spec);
-        match stage.assets.patch(asset, &PatchParams::apply("person"), &Patch::Apply(&manifest)).await {
+        let only_try = PatchParams {
+            dry_run: true,
+            ..PatchParams::apply("person")
+        };
+        match stage.assets.patch(asset, &only_try, &Patch::Apply(&manifest)).await {
             Ok(_) => is_refused(&stage, &trap, asset, &spec).await,
             Err(kube::Error::Api(status)) => assert!(status.message.contains("tokenURL"), "{}", status.message),
             Err(error) => panic!("{error}"),
@@ -51,7 +55,10 @@ async fn other_spellings_of_an_address_are_the_same_address() {
 #[tokio::test]
 async fn a_url_that_only_looks_like_the_right_host_is_no_url() {
     let (stage, trap) = stage_and_trap().await;
-    let (right, wrong) = (stage.host(), trap.endpoints.url.trim_start_matches("https://").to_owned());
+    let (right, wrong) = (
+        stage.host(),
+        trap.endpoints.url.trim_start_matches("https://").to_owned(),
+    );
     for url in [
         format!("https://{right}@{wrong}/token"),
         format!("https://{wrong}#@{right}/token"),
@@ -61,9 +68,14 @@ async fn a_url_that_only_looks_like_the_right_host_is_no_url() {
         format!("http://{wrong}/token"),
     ] {
         let manifest = stage.manifest("thief-trick", "None", &json!({"oauth2": {"tokenURL": url}}));
-        let tried = stage.assets.patch("thief-trick", &PatchParams::apply("person"), &Patch::Apply(&manifest)).await;
+        let tried = stage
+            .assets
+            .patch("thief-trick", &PatchParams::apply("person"), &Patch::Apply(&manifest))
+            .await;
         match tried {
-            Err(kube::Error::Api(status)) => assert!(status.message.contains("spec.oauth2.tokenURL"), "{}", status.message),
+            Err(kube::Error::Api(status)) => {
+                assert!(status.message.contains("spec.oauth2.tokenURL"), "{}", status.message)
+            }
             other => panic!("{url}: {other:?}"),
         }
     }
@@ -81,8 +93,15 @@ async fn a_providers_name_does_not_cover_another_host() {
 async fn a_client_without_a_secret_does_not_free_the_seed() {
     let (stage, trap) = stage_and_trap().await;
     let asset = "thief-public";
-    let mut manifest = stage.manifest(asset, "None", &json!({"oauth2": {"tokenURL": trap.endpoints.token_url, "clientID": CLIENT}}));
-    manifest["spec"]["oauth2"].as_object_mut().unwrap().remove("clientCredentialsRef");
+    let mut manifest = stage.manifest(
+        asset,
+        "None",
+        &json!({"oauth2": {"tokenURL": trap.endpoints.token_url, "clientID": CLIENT}}),
+    );
+    manifest["spec"]["oauth2"]
+        .as_object_mut()
+        .unwrap()
+        .remove("clientCredentialsRef");
     stage.seed_rotating(asset, Rotation::None).await;
     stage.apply(&manifest).await;
     stage.wait_for_condition(asset, Ready, "False", "HostNotAllowed").await;
@@ -97,7 +116,11 @@ async fn any_other_secret_of_the_namespace_is_no_seed_for_another_host() {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "database"},
         "stringData": {"password": "the-password-of-the-database"},
     });
-    stage.secrets.patch("database", &PatchParams::apply("dba"), &Patch::Apply(&database)).await.unwrap();
+    stage
+        .secrets
+        .patch("database", &PatchParams::apply("dba"), &Patch::Apply(&database))
+        .await
+        .unwrap();
     let spec = json!({"oauth2": {
         "tokenURL": trap.endpoints.token_url, "refreshTokenSecretRef": {"name": "database", "key": "password"},
     }});
@@ -145,10 +168,17 @@ async fn own_secrets_of_the_thief_do_not_lead_a_living_grant_elsewhere() {
     stage.settle(asset, Rotation::Strict, &json!({})).await;
     // This one may make Secrets, though not read any: both name all hosts, and the client ID is the right one.
     let hosts = format!("{},{}", stage.host(), trap.endpoints.url.trim_start_matches("https://"));
-    for (name, data) in [("rich-client", json!({"client_id": CLIENT, "client_secret": "made-up"})), ("rich-seed", json!({"refresh_token": "made-up"}))] {
+    for (name, data) in [
+        ("rich-client", json!({"client_id": CLIENT, "client_secret": "made-up"})),
+        ("rich-seed", json!({"refresh_token": "made-up"})),
+    ] {
         stage.put_secret(name, &data).await;
         let named = json!({"metadata": {"annotations": {"emailasset.dev/hosts": hosts}}});
-        stage.secrets.patch(name, &PatchParams::default(), &Patch::Merge(&named)).await.unwrap();
+        stage
+            .secrets
+            .patch(name, &PatchParams::default(), &Patch::Merge(&named))
+            .await
+            .unwrap();
     }
     let spec = json!({"oauth2": {
         "clientCredentialsRef": {"name": "rich-client"}, "refreshTokenSecretRef": {"name": "rich-seed"},
@@ -177,7 +207,10 @@ async fn a_retained_grant_is_not_adopted_for_another_endpoint() {
     let mut manifest = stage.manifest(asset, "Strict", &json!({"oauth2": {
         "tokenURL": trap.endpoints.token_url, "clientID": CLIENT, "refreshTokenSecretRef": {"name": "there-is-none"},
     }}));
-    manifest["spec"]["oauth2"].as_object_mut().unwrap().remove("clientCredentialsRef");
+    manifest["spec"]["oauth2"]
+        .as_object_mut()
+        .unwrap()
+        .remove("clientCredentialsRef");
     stage.apply(&manifest).await;
     stage.wait_for_condition(asset, Ready, "False", "SecretConflict").await;
     let after = stage.secret(&format!("{asset}-grant")).await;
@@ -191,22 +224,36 @@ async fn another_assets_grant_is_no_seed() {
     stage.settle("rich-uncle", Rotation::Strict, &json!({})).await;
     let spec = json!({"oauth2": {"tokenURL": trap.endpoints.token_url, "refreshTokenSecretRef": {"name": "rich-uncle-grant"}}});
     stage.apply(&stage.manifest("thief-nephew", "None", &spec)).await;
-    stage.wait_for_condition("thief-nephew", Ready, "False", "InvalidSpec").await;
+    stage
+        .wait_for_condition("thief-nephew", Ready, "False", "InvalidSpec")
+        .await;
     assert_eq!(trap.counters().await.token_requests, 0);
 }
 
 #[tokio::test]
 async fn a_redirect_of_an_allowed_host_is_not_followed() {
     let (stage, trap) = stage_and_trap().await;
-    for (status, asset) in [(302, "led-astray-302"), (307, "led-astray-307"), (308, "led-astray-308")] {
+    for (status, asset) in [
+        (302, "led-astray-302"),
+        (307, "led-astray-307"),
+        (308, "led-astray-308"),
+    ] {
         let mut action = Action::answer(status, "text/plain", "");
         if let Action::Answer { headers, .. } = &mut action {
             headers.insert("location", trap.endpoints.token_url.clone());
         }
-        stage.server.inject(Fault { action, ..SharedStage::fault(asset) }).await;
+        stage
+            .server
+            .inject(Fault {
+                action,
+                ..SharedStage::fault(asset)
+            })
+            .await;
         stage.seed_rotating(asset, Rotation::None).await;
         stage.apply(&stage.manifest(asset, "None", &json!({}))).await;
-        stage.wait_for_condition(asset, Ready, "False", "EndpointUnusable").await;
+        stage
+            .wait_for_condition(asset, Ready, "False", "EndpointUnusable")
+            .await;
     }
     assert_eq!(trap.counters().await.token_requests, 0);
 }
@@ -228,8 +275,9 @@ async fn the_command_in_the_message_makes_a_right_host_work() {
     let place = stage.server.endpoints.url.replace("https://127.0.0.1", "localhost");
     let namespace = &stage.namespace;
     let own = stage.host();
-    let expected = ["right-client", "right-host-seed"]
-        .map(|secret| format!("kubectl annotate secret -n {namespace} {secret} emailasset.dev/hosts={own},{place} --overwrite"));
+    let expected = ["right-client", "right-host-seed"].map(|secret| {
+        format!("kubectl annotate secret -n {namespace} {secret} emailasset.dev/hosts={own},{place} --overwrite")
+    });
     assert_eq!(commands(&message), expected);
     assert_eq!(stage.requests_of_grant(&grant).await, 0);
     stage.run_command_of(&message).await;
@@ -244,20 +292,33 @@ async fn is_refused(stage: &SharedStage, trap: &AuthorizationServer, asset: &str
     let said = stage.wait_for_condition(asset, Ready, "False", "HostNotAllowed").await;
     let message = condition(&said, Ready).unwrap().2;
     for secret in ["oauth-client", &format!("{asset}-seed")] {
-        let command = format!("kubectl annotate secret -n {} {secret} emailasset.dev/hosts=", stage.namespace);
+        let command = format!(
+            "kubectl annotate secret -n {} {secret} emailasset.dev/hosts=",
+            stage.namespace
+        );
         assert!(message.contains(&command), "{message}");
     }
     // Not by asking for it either.
     stage.request_refresh(asset, "please").await;
     stage.wait_for_marker(&format!("after-{asset}")).await;
     assert_eq!(trap.counters().await.token_requests, 0);
-    assert!(stage.secrets.get_opt(&format!("{asset}-token")).await.unwrap().is_none());
+    assert!(
+        stage
+            .secrets
+            .get_opt(&format!("{asset}-token"))
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 /// How many requests of the trap carried this credential.
 async fn seen_by(trap: &AuthorizationServer, credential: &str) -> usize {
     use sha2::{Digest, Sha256};
-    let digest: String = Sha256::digest(credential).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest: String = Sha256::digest(credential)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let requests = trap.requests_since(0).await;
     requests
         .iter()

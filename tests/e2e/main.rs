@@ -19,5 +19,7 @@ mod inputs;
 mod life;
 mod quiet;
 mod resource;
+mod secrecy;
 mod secrets;
 mod support;
+mod tolerance;

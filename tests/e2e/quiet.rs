@@ -20,11 +20,22 @@ async fn a_restart_with_fresh_assets_asks_for_no_token_writes_nothing_and_reads_
     let mut operator = stage.operator().await;
     let names: Vec<String> = (0..ASSETS).map(|index| format!("quiet-{index}")).collect();
     let apply = names.iter().enumerate().map(|(index, name)| {
-        let (stage, rotation) = (&stage, if index % 2 == 0 { Rotation::None } else { Rotation::Strict });
+        let (stage, rotation) = (
+            &stage,
+            if index % 2 == 0 {
+                Rotation::None
+            } else {
+                Rotation::Strict
+            },
+        );
         async move {
             let minted = stage.server.mint_rotating(CLIENT, &mailbox(name), rotation).await;
-            stage.put_secret(&format!("{name}-seed"), &json!({"refresh_token": minted.refresh_token})).await;
-            stage.apply(&stage.manifest(name, &format!("{rotation:?}"), &json!({}))).await;
+            stage
+                .put_secret(&format!("{name}-seed"), &json!({"refresh_token": minted.refresh_token}))
+                .await;
+            stage
+                .apply(&stage.manifest(name, &format!("{rotation:?}"), &json!({})))
+                .await;
         }
     });
     futures::future::join_all(apply).await;
@@ -39,20 +50,36 @@ async fn a_restart_with_fresh_assets_asks_for_no_token_writes_nothing_and_reads_
     // An asset that comes after the restart is dealt with after all that a restart does.
     let marker = marker(&stage, "after-restart").await;
     let since: Requests = recorded(&stage).split_off(requests);
-    let (of_marker, others): (Requests, Requests) = since.into_iter().partition(|(_, _, name)| name.starts_with(&marker));
-    assert!(of_marker.len() >= 3, "the marker's own requests are in the log: {of_marker:?}");
-    let others: Vec<_> = others.into_iter().filter(|(_, resource, _)| resource != "leases").collect();
-    let reads_of_one = others.iter().filter(|(verb, resource, name)| verb == "get" && resource == "secrets" && name != "oauth-client");
+    let (of_marker, others): (Requests, Requests) =
+        since.into_iter().partition(|(_, _, name)| name.starts_with(&marker));
+    assert!(
+        of_marker.len() >= 3,
+        "the marker's own requests are in the log: {of_marker:?}"
+    );
+    let others: Vec<_> = others
+        .into_iter()
+        .filter(|(_, resource, _)| resource != "leases")
+        .collect();
+    let reads_of_one = others
+        .iter()
+        .filter(|(verb, resource, name)| verb == "get" && resource == "secrets" && name != "oauth-client");
     assert_eq!(reads_of_one.count(), 0, "{others:?}");
     let writes: Vec<_> = others.iter().filter(|(verb, ..)| is_write(verb)).collect();
     // The marker's token Secret is created, and a creation has no name in the log.
-    assert!(writes.len() <= 1 && writes.iter().all(|(verb, ..)| verb == "create"), "{writes:?}");
+    assert!(
+        writes.len() <= 1 && writes.iter().all(|(verb, ..)| verb == "create"),
+        "{writes:?}"
+    );
     assert_eq!(stage.server.counters().await.token_requests, asked + 1);
 
     // Idle: the time is what is measured, not waited for.
     let before = recorded(&stage).len();
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let idle: Vec<_> = recorded(&stage).split_off(before).into_iter().filter(|(_, resource, _)| resource != "leases").collect();
+    let idle: Vec<_> = recorded(&stage)
+        .split_off(before)
+        .into_iter()
+        .filter(|(_, resource, _)| resource != "leases")
+        .collect();
     assert_eq!(idle, []);
     assert_eq!(stage.server.counters().await.token_requests, asked + 1);
 }
@@ -67,9 +94,14 @@ async fn a_refresh_costs_one_token_request_and_few_calls_to_the_api_server() {
         let before = recorded(&stage).len();
         stage.refresh_answered(asset, "second").await;
         marker(&stage, &format!("after-{asset}")).await;
-        let mine = recorded(&stage).split_off(before).into_iter().filter(|(_, resource, name)| {
-            resource != "leases" && (name.starts_with(asset) || name == "oauth-client") && !name.starts_with("after")
-        });
+        let mine = recorded(&stage)
+            .split_off(before)
+            .into_iter()
+            .filter(|(_, resource, name)| {
+                resource != "leases"
+                    && (name.starts_with(asset) || name == "oauth-client")
+                    && !name.starts_with("after")
+            });
         let mine: Vec<_> = mine.collect();
         let writes = mine.iter().filter(|(verb, ..)| is_write(verb)).count();
         // The marker reads the client's Secret once as well.
@@ -87,7 +119,11 @@ async fn a_label_on_a_shared_client_secret_sends_no_request_for_any_of_its_asset
         stage.settle(asset, Rotation::Strict, &json!({})).await;
     }
     let label = json!({"metadata": {"labels": {"team": "a"}}});
-    stage.secrets.patch("oauth-client", &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
+    stage
+        .secrets
+        .patch("oauth-client", &PatchParams::default(), &Patch::Merge(&label))
+        .await
+        .unwrap();
     stage.wait_for_marker("after-label").await;
     assert_eq!(stage.server.counters().await.token_requests, 4);
 }
@@ -95,12 +131,16 @@ async fn a_label_on_a_shared_client_secret_sends_no_request_for_any_of_its_asset
 /// Applies an asset, waits for its token and until the API server's log has its last request.
 async fn marker(stage: &Stage, name: &str) -> String {
     let minted = stage.server.mint_rotating(CLIENT, &mailbox(name), Rotation::None).await;
-    stage.put_secret(&format!("{name}-seed"), &json!({"refresh_token": minted.refresh_token})).await;
+    stage
+        .put_secret(&format!("{name}-seed"), &json!({"refresh_token": minted.refresh_token}))
+        .await;
     stage.apply(&stage.manifest(name, "None", &json!({}))).await;
     stage.wait_until_ready(name).await;
     until("the marker is in the audit log", || async {
         let written = recorded(stage);
-        let last = written.iter().any(|(_, resource, of)| of == name && resource.contains("emailassets"));
+        let last = written
+            .iter()
+            .any(|(_, resource, of)| of == name && resource.contains("emailassets"));
         last.then_some(())
     })
     .await;
@@ -113,10 +153,11 @@ async fn leads(operator: &Operator) {
 
 fn recorded(stage: &Stage) -> Requests {
     let requests = stage.cluster.requests_of(&stage.namespace, "operator").into_iter();
-    requests.map(|request| (request.verb, request.resource, request.name)).collect()
+    requests
+        .map(|request| (request.verb, request.resource, request.name))
+        .collect()
 }
 
 fn is_write(verb: &str) -> bool {
     !matches!(verb, "get" | "list" | "watch")
 }
-

@@ -58,13 +58,38 @@ async fn live_through_good_and_bad_days(stage: &SharedStage) {
     let said = format!("your refresh token {seed} and secret {secret}, and the token {token}");
     for (value, action) in [
         ("html", Action::answer(502, "text/html", format!("<p>{said}</p>"))),
-        ("words", Action::answer_json(400, &json!({"error": "invalid_request", "error_description": said}))),
-        ("code", Action::answer_json(400, &json!({"error": seed, "error_description": said}))),
-        ("client", Action::answer_json(401, &json!({"error": "invalid_client", "error_uri": format!("https://x/{secret}")}))),
-        ("not-json", Action::answer(200, "application/json", format!("{{\"access_token\": \"{token}\", \"refresh_token\": "))),
+        (
+            "words",
+            Action::answer_json(400, &json!({"error": "invalid_request", "error_description": said})),
+        ),
+        (
+            "code",
+            Action::answer_json(400, &json!({"error": seed, "error_description": said})),
+        ),
+        (
+            "client",
+            Action::answer_json(
+                401,
+                &json!({"error": "invalid_client", "error_uri": format!("https://x/{secret}")}),
+            ),
+        ),
+        (
+            "not-json",
+            Action::answer(
+                200,
+                "application/json",
+                format!("{{\"access_token\": \"{token}\", \"refresh_token\": "),
+            ),
+        ),
         ("text", Action::answer(200, "text/plain", said.clone())),
     ] {
-        stage.server.inject(Fault { action, ..SharedStage::fault("bad-days") }).await;
+        stage
+            .server
+            .inject(Fault {
+                action,
+                ..SharedStage::fault("bad-days")
+            })
+            .await;
         stage.refresh_answered("bad-days", value).await;
     }
     let lost = Fault {
@@ -77,9 +102,15 @@ async fn live_through_good_and_bad_days(stage: &SharedStage) {
     stage.server.revoke(&grant).await;
     stage.refresh_answered("bad-days", "revoked").await;
     // Contents that are in the wrong place.
-    stage.put_secret("wrong-seed", &json!({"refresh_token": format!("{seed}\n{seed}")})).await;
+    stage
+        .put_secret("wrong-seed", &json!({"refresh_token": format!("{seed}\n{seed}")}))
+        .await;
     stage.apply(&stage.manifest("wrong", "None", &json!({}))).await;
     stage.wait_for_condition("wrong", Ready, "False", "SeedRequired").await;
-    stage.secrets.delete("good-days-token", &DeleteParams::default()).await.unwrap();
+    stage
+        .secrets
+        .delete("good-days-token", &DeleteParams::default())
+        .await
+        .unwrap();
     stage.wait_for_generation("good-days", 3).await;
 }

@@ -20,9 +20,9 @@
 mod authorization_server;
 mod certificates;
 mod cluster;
+mod deploy;
 #[path = "../../leaks/search.rs"]
 pub(crate) mod leaks;
-mod deploy;
 mod operator;
 mod run;
 mod shared_stage;

@@ -25,7 +25,10 @@ pub(crate) const SECRETS_FILE: &str = "secrets-that-no-log-may-hold";
 
 /// Notes a secret that no server issued, for the search over all logs.
 pub(crate) fn note_secret(secret: &str) {
-    let file = fs::File::options().create(true).append(true).open(run_directory().join(SECRETS_FILE));
+    let file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(run_directory().join(SECRETS_FILE));
     let mut file = file.expect("a file can be made in the run's folder");
     // One write: other tests and servers append to it as well.
     file.write_all(format!("{}\n", secret.trim().replace('\n', "\n")).as_bytes())

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::{
-    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, free_address, random_suffix, run_directory,
-    note_secret, until, wait_for,
+    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, free_address, note_secret, random_suffix,
+    run_directory, until, wait_for,
 };
 
 /// The client that stages use, and its secret.
@@ -140,7 +140,10 @@ impl Stage {
 
     /// Makes or changes a Secret that people write.
     pub(crate) async fn put_secret(&self, name: &str, data: &Value) {
-        for secret in ["refresh_token", "client_secret"].iter().filter_map(|key| data[key].as_str()) {
+        for secret in ["refresh_token", "client_secret"]
+            .iter()
+            .filter_map(|key| data[key].as_str())
+        {
             note_secret(secret);
         }
         let hosts = self.host();
