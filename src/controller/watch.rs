@@ -256,21 +256,19 @@ fn prune(event: watcher::Event<Watched>) -> watcher::Event<Watched> {
 
 fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
     match event {
-        watcher::Event::Apply(asset) | watcher::Event::InitApply(asset) => match &asset.0 {
-            Ok(readable) => {
-                let key = key_of(readable);
-                let rivals = context.registry.rivals(&key);
-                let change = context.registry.take_in(&key, readable);
-                (change == Change::Changed).then(|| {
-                    wake_all(context, &rivals);
-                    asset
-                })
-            }
-            Err(_) => {
+        watcher::Event::Apply(asset) | watcher::Event::InitApply(asset) => {
+            let Ok(readable) = &asset.0 else {
                 context.registry.could_not_read(&asset_key(&asset));
-                Some(asset)
-            }
-        },
+                return Some(asset);
+            };
+            let key = key_of(readable);
+            let rivals = context.registry.rivals(&key);
+            let change = context.registry.take_in(&key, readable);
+            (change == Change::Changed).then(|| {
+                wake_all(context, &rivals);
+                asset
+            })
+        }
         watcher::Event::Delete(asset) => {
             let key = asset_key(&asset);
             let rivals = context.registry.rivals(&key);

@@ -298,14 +298,14 @@ impl Pass {
     }
 
     pub(super) fn inputs_are_stale(&self) -> bool {
-        let seen = |key: &Key| self.context.index.get(key);
+        let current = |key: &Key| self.context.index.get(key);
         let client = self.client_key().is_some_and(|key| {
             let read = self.inputs.client.as_ref().map(|(version, _)| version.clone());
-            read != seen(&key).map(|seen| self.client_edition(&seen))
+            read != current(&key).map(|seen| self.client_edition(&seen))
         });
         let read = self.inputs.seed.as_ref().map(|(version, _)| version.clone());
         // A seed Secret that is gone does not matter to a grant that is stored.
-        let seed = seen(&self.seed_key()).is_some_and(|seen| read != Some(self.seed_edition(&seen)));
+        let seed = current(&self.seed_key()).is_some_and(|current| read != Some(self.seed_edition(&current)));
         client || seed
     }
 
