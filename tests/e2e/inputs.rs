@@ -9,7 +9,8 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Action, CLIENT, Certificates, Rotation, SharedStage, condition, generation_of, mailbox, random_suffix, text, wait_for,
+    Action, CLIENT, Certificates, Rotation, SharedStage, condition, generation_of, mailbox, random_suffix, text,
+    wait_for,
 };
 
 #[tokio::test]
@@ -29,8 +30,12 @@ async fn a_refused_seed_is_said_and_the_grant_goes_on() {
     let stage = SharedStage::join().await;
     let grant = stage.settle("refused", Rotation::Strict, &json!({})).await;
     let nonsense = format!("a-token-that-nobody-issued-{}", random_suffix());
-    stage.put_secret("refused-seed", &json!({"refresh_token": nonsense})).await;
-    let said = stage.wait_for_condition("refused", Refreshed, "False", "SeedRejected").await;
+    stage
+        .put_secret("refused-seed", &json!({"refresh_token": nonsense}))
+        .await;
+    let said = stage
+        .wait_for_condition("refused", Refreshed, "False", "SeedRejected")
+        .await;
     assert_eq!(condition(&said, Ready).unwrap().0, "True");
     assert_eq!(condition(&said, Authorized).unwrap().0, "True");
 
@@ -38,7 +43,9 @@ async fn a_refused_seed_is_said_and_the_grant_goes_on() {
     stage.wait_for_generation("refused", 2).await;
     stage.assert_token_works("refused").await;
     assert_eq!(stage.requests_of_grant(&grant).await, 2);
-    stage.wait_for_condition("refused", Refreshed, "False", "SeedRejected").await;
+    stage
+        .wait_for_condition("refused", Refreshed, "False", "SeedRejected")
+        .await;
     let sent = stage.server.requests_since(0).await;
     let of_nonsense = sent
         .iter()
@@ -49,7 +56,10 @@ async fn a_refused_seed_is_said_and_the_grant_goes_on() {
 #[tokio::test]
 async fn a_reverted_seed_is_never_sent_again() {
     let stage = SharedStage::join().await;
-    let first = stage.server.mint_rotating(CLIENT, &mailbox("reverted"), Rotation::Strict).await;
+    let first = stage
+        .server
+        .mint_rotating(CLIENT, &mailbox("reverted"), Rotation::Strict)
+        .await;
     let seed = json!({"refresh_token": first.refresh_token});
     stage.put_secret("reverted-seed", &seed).await;
     stage.apply(&stage.manifest("reverted", "Strict", &json!({}))).await;
@@ -70,17 +80,23 @@ async fn a_reverted_seed_is_never_sent_again() {
 async fn each_message_has_the_command_that_leads_from_a_missing_client_to_a_token() {
     let stage = SharedStage::join().await;
     let client = stage.server.register("late-client", "client_secret_basic").await;
-    let minted = stage.server.mint_rotating("late-client", &mailbox("late"), Rotation::Strict).await;
-    stage.put_secret("late-seed", &json!({"refresh_token": minted.refresh_token})).await;
+    let minted = stage
+        .server
+        .mint_rotating("late-client", &mailbox("late"), Rotation::Strict)
+        .await;
+    stage
+        .put_secret("late-seed", &json!({"refresh_token": minted.refresh_token}))
+        .await;
     let own = json!({"oauth2": {"clientCredentialsRef": {"name": "late-oauth"}}});
     stage.apply(&stage.manifest("late", "Strict", &own)).await;
 
     let missing = stage.wait_for_condition("late", Ready, "False", "ClientMissing").await;
     assert!(condition(&missing, emailasset::api::ConditionType::Stalled).is_some());
     let message = condition(&missing, Ready).unwrap().2;
-    let filled = message
-        .replace("client_id=…", "client_id=late-client")
-        .replace("client_secret=…", &format!("client_secret={}", client.client_secret.unwrap()));
+    let filled = message.replace("client_id=…", "client_id=late-client").replace(
+        "client_secret=…",
+        &format!("client_secret={}", client.client_secret.unwrap()),
+    );
     assert_ne!(filled, message, "it has places for ID and secret");
     stage.run_command_of(&filled).await;
 
@@ -95,18 +111,36 @@ async fn each_message_has_the_command_that_leads_from_a_missing_client_to_a_toke
 async fn a_client_that_goes_missing_leaves_the_valid_token_and_comes_back_at_once() {
     let stage = SharedStage::join().await;
     let (id, secret) = own_client(&stage, "absent-client", "client_secret_basic").await;
-    put_client(&stage, "absent-oauth", &json!({"client_id": id, "client_secret": secret})).await;
+    put_client(
+        &stage,
+        "absent-oauth",
+        &json!({"client_id": id, "client_secret": secret}),
+    )
+    .await;
     let minted = stage.server.mint(&id, &mailbox("absent")).await;
-    stage.put_secret("absent-seed", &json!({"refresh_token": minted.refresh_token})).await;
+    stage
+        .put_secret("absent-seed", &json!({"refresh_token": minted.refresh_token}))
+        .await;
     let own = json!({"oauth2": {"clientCredentialsRef": {"name": "absent-oauth"}}});
     stage.apply(&stage.manifest("absent", "Strict", &own)).await;
     stage.wait_until_ready("absent").await;
 
-    stage.secrets.delete("absent-oauth", &DeleteParams::default()).await.unwrap();
-    let said = stage.wait_for_condition("absent", Refreshed, "False", "ClientMissing").await;
+    stage
+        .secrets
+        .delete("absent-oauth", &DeleteParams::default())
+        .await
+        .unwrap();
+    let said = stage
+        .wait_for_condition("absent", Refreshed, "False", "ClientMissing")
+        .await;
     assert_eq!(condition(&said, Ready).unwrap().0, "True");
     stage.request_refresh("absent", "waits").await;
-    put_client(&stage, "absent-oauth", &json!({"client_id": id, "client_secret": secret})).await;
+    put_client(
+        &stage,
+        "absent-oauth",
+        &json!({"client_id": id, "client_secret": secret}),
+    )
+    .await;
     stage.wait_for_generation("absent", 2).await;
     stage.wait_for_condition("absent", Refreshed, "True", "Refreshed").await;
 }
@@ -156,7 +190,11 @@ async fn binary_data_is_described_and_never_shown() {
         "data": {"refresh_token": "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno"},
     });
     let parameters = PatchParams::apply("person");
-    stage.secrets.patch("binary-seed", &parameters, &Patch::Apply(&binary)).await.unwrap();
+    stage
+        .secrets
+        .patch("binary-seed", &parameters, &Patch::Apply(&binary))
+        .await
+        .unwrap();
     stage.apply(&stage.manifest("binary", "Strict", &json!({}))).await;
     let said = stage.wait_for_condition("binary", Ready, "False", "SeedRequired").await;
     let message = condition(&said, Ready).unwrap().2;
@@ -171,14 +209,21 @@ async fn another_client_asks_for_a_new_seed_and_the_old_client_restores_the_gran
     own_client(&stage, "other-client", "client_secret_basic").await;
     let other = json!({"oauth2": {"clientID": "other-client"}});
     stage.change_spec("faithful", &other).await;
-    let said = stage.wait_for_condition("faithful", Ready, "False", "SeedRequired").await;
+    let said = stage
+        .wait_for_condition("faithful", Ready, "False", "SeedRequired")
+        .await;
     let message = condition(&said, Ready).unwrap().2;
-    assert!(message.contains(CLIENT) && message.contains("other-client"), "{message}");
+    assert!(
+        message.contains(CLIENT) && message.contains("other-client"),
+        "{message}"
+    );
     stage.request_refresh("faithful", "in-vain").await;
     stage.wait_for_marker("after-faithful").await;
     assert_eq!(stage.requests_of_grant(&grant).await, 1, "nothing is sent");
 
-    stage.change_spec("faithful", &json!({"oauth2": {"clientID": null}})).await;
+    stage
+        .change_spec("faithful", &json!({"oauth2": {"clientID": null}}))
+        .await;
     stage.wait_until_ready("faithful").await;
     stage.request_refresh("faithful", "again").await;
     stage.wait_for_generation("faithful", 2).await;
@@ -195,7 +240,13 @@ async fn the_client_file_of_googles_console_works_as_it_is() {
     }});
     let pretty = serde_json::to_string_pretty(&file).unwrap();
     put_client(&stage, "console-oauth", &json!({"client_secret.json": pretty})).await;
-    works_with_client(&stage, "console", &id, json!({"clientCredentialsRef": {"name": "console-oauth"}})).await;
+    works_with_client(
+        &stage,
+        "console",
+        &id,
+        json!({"clientCredentialsRef": {"name": "console-oauth"}}),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -206,7 +257,10 @@ async fn a_client_secret_can_go_into_the_body() {
     let oauth2 = json!({"clientCredentialsRef": {"name": "post-oauth"}, "clientAuthentication": "ClientSecretPost"});
     works_with_client(&stage, "post", &id, oauth2).await;
     let sent = stage.server.requests_since(0).await;
-    let request = sent.iter().find(|request| request.account.as_deref() == Some("post@example.com")).unwrap();
+    let request = sent
+        .iter()
+        .find(|request| request.account.as_deref() == Some("post@example.com"))
+        .unwrap();
     assert!(!request.headers.contains_key("authorization"));
 }
 
@@ -225,9 +279,14 @@ async fn an_asset_can_bring_the_certificate_of_its_server() {
     let stage = SharedStage::alone("certificate", &["--ca-bundle", bundle]).await;
     let grant = stage.seed_rotating("bundle", Rotation::Strict).await;
     stage.apply(&stage.manifest("bundle", "Strict", &json!({}))).await;
-    let said = stage.wait_for_condition("bundle", Ready, "False", "EndpointUnusable").await;
+    let said = stage
+        .wait_for_condition("bundle", Ready, "False", "EndpointUnusable")
+        .await;
     let message = condition(&said, Ready).unwrap().2;
-    assert!(message.contains("certificate") && message.contains("caBundleRef"), "{message}");
+    assert!(
+        message.contains("certificate") && message.contains("caBundleRef"),
+        "{message}"
+    );
     let failure = said.status.unwrap().failure.unwrap();
     assert_eq!(failure.class.as_deref(), Some("ADMIN_CONFIG"));
     assert_eq!(stage.requests_of_grant(&grant).await, 0);
@@ -269,7 +328,10 @@ async fn a_suspended_asset_sends_nothing_until_it_goes_on() {
     stage.request_refresh("paused", "not-now").await;
     stage.wait_for_marker("after-paused").await;
     assert_eq!(stage.requests_of_grant(&grant).await, 1);
-    assert_eq!(condition(&stage.assets.get("paused").await.unwrap(), Ready).unwrap().0, "True");
+    assert_eq!(
+        condition(&stage.assets.get("paused").await.unwrap(), Ready).unwrap().0,
+        "True"
+    );
 }
 
 #[tokio::test]
@@ -289,7 +351,9 @@ async fn a_request_is_answered_once_in_the_status() {
 #[tokio::test]
 async fn renew_before_moves_the_renewal_and_sends_nothing() {
     let stage = SharedStage::join().await;
-    let grant = stage.settle("early", Rotation::None, &json!({"renewBefore": "12m"})).await;
+    let grant = stage
+        .settle("early", Rotation::None, &json!({"renewBefore": "12m"}))
+        .await;
     let before_expiry = |asset: &EmailAsset| {
         let token = asset.status.clone().unwrap_or_default().token.unwrap_or_default();
         let (expires, renews) = (token.expiration_time?, token.renewal_time?);
@@ -303,7 +367,13 @@ async fn renew_before_moves_the_renewal_and_sends_nothing() {
     };
     assert!(between(&stage.assets.get("early").await.unwrap(), 12));
     stage.change_spec("early", &json!({"renewBefore": "22m"})).await;
-    wait_for(&stage.assets, "early", "it is renewed 22 minutes before expiry", |asset| between(asset, 22)).await;
+    wait_for(
+        &stage.assets,
+        "early",
+        "it is renewed 22 minutes before expiry",
+        |asset| between(asset, 22),
+    )
+    .await;
     // More than half of the life is not granted.
     stage.change_spec("early", &json!({"renewBefore": "59m"})).await;
     wait_for(&stage.assets, "early", "it is renewed at half of its life", |asset| {
@@ -335,7 +405,11 @@ async fn a_changed_label_of_an_input_sends_nothing() {
     let grant = stage.settle("tagged", Rotation::Strict, &json!({})).await;
     let label = json!({"metadata": {"labels": {"team": "b"}}});
     let parameters = PatchParams::default();
-    stage.secrets.patch("tagged-seed", &parameters, &Patch::Merge(&label)).await.unwrap();
+    stage
+        .secrets
+        .patch("tagged-seed", &parameters, &Patch::Merge(&label))
+        .await
+        .unwrap();
     stage.wait_for_marker("after-tagged").await;
     assert_eq!(stage.requests_of_grant(&grant).await, 1);
 }
@@ -351,7 +425,9 @@ async fn a_replaced_seed_of_a_plain_grant_that_is_refused_leaves_the_token_until
     };
     stage.server.inject(fault).await;
     stage.seed_rotating("plain-refused", Rotation::None).await;
-    let said = stage.wait_for_condition("plain-refused", Refreshed, "False", "SeedRejected").await;
+    let said = stage
+        .wait_for_condition("plain-refused", Refreshed, "False", "SeedRejected")
+        .await;
     assert_eq!(condition(&said, Ready).unwrap().0, "True");
     assert_eq!(stage.access_token("plain-refused").await, first);
 }
@@ -367,8 +443,16 @@ async fn put_client(stage: &SharedStage, name: &str, data: &Value) {
 
 /// An asset with this client gets two tokens.
 async fn works_with_client(stage: &SharedStage, asset: &str, client: &str, oauth2: Value) {
-    let minted = stage.server.mint_rotating(client, &mailbox(asset), Rotation::Strict).await;
-    stage.put_secret(&format!("{asset}-seed"), &json!({"refresh_token": minted.refresh_token})).await;
+    let minted = stage
+        .server
+        .mint_rotating(client, &mailbox(asset), Rotation::Strict)
+        .await;
+    stage
+        .put_secret(
+            &format!("{asset}-seed"),
+            &json!({"refresh_token": minted.refresh_token}),
+        )
+        .await;
     let mut manifest = stage.manifest(asset, "Strict", &json!({"oauth2": oauth2}));
     let spec = manifest["spec"]["oauth2"].as_object_mut().unwrap();
     spec.retain(|_, value| !value.is_null());

@@ -34,15 +34,24 @@ async fn the_api_server_refuses_every_bad_manifest_with_a_message_that_helps() {
         ..PostParams::default()
     };
     let good: EmailAsset = serde_json::from_value(manifests.good.clone()).unwrap();
-    assets.create(&PostParams::default(), &good).await.expect("the good manifest is good");
+    assets
+        .create(&PostParams::default(), &good)
+        .await
+        .expect("the good manifest is good");
 
     let mut wrong = Vec::new();
     for bad in &manifests.bad {
         let mut manifest = manifests.good.clone();
         merge(&mut manifest, &bad.change);
         let refusal = if bad.update {
-            let parameters = PatchParams { dry_run: true, ..PatchParams::default() };
-            assets.patch("support", &parameters, &Patch::Merge(&manifest)).await.map(drop)
+            let parameters = PatchParams {
+                dry_run: true,
+                ..PatchParams::default()
+            };
+            assets
+                .patch("support", &parameters, &Patch::Merge(&manifest))
+                .await
+                .map(drop)
         } else {
             // Another name, where the name is not the point; some bad values are not even readable as an EmailAsset.
             create_raw(&assets, &manifest, &only_try).await
@@ -75,17 +84,25 @@ async fn the_columns_say_which_mailbox_is_ready_until_when() {
     let namespace = stage.namespace.as_str();
     let table = stage.cluster.kubectl(&["get", "ea", "-n", namespace, "columns"]).await;
     let (header, row) = header_and_row(&table);
-    assert_eq!(header, ["NAME", "EMAIL", "PROVIDER", "READY", "REASON", "EXPIRES", "AGE"]);
+    assert_eq!(
+        header,
+        ["NAME", "EMAIL", "PROVIDER", "READY", "REASON", "EXPIRES", "AGE"]
+    );
     // No provider is named, so that column is empty.
     assert_eq!(row[..4], ["columns", "columns@example.com", "True", "Fresh"]);
     let expires: jiff::Timestamp = row[4].parse().expect("EXPIRES is a time in RFC 3339");
     assert!(expires > jiff::Timestamp::now());
 
-    let table = stage.cluster.kubectl(&["get", "ea", "-n", namespace, "columns", "-o", "wide"]).await;
+    let table = stage
+        .cluster
+        .kubectl(&["get", "ea", "-n", namespace, "columns", "-o", "wide"])
+        .await;
     let (header, row) = header_and_row(&table);
     assert_eq!(
         header,
-        ["NAME", "EMAIL", "PROVIDER", "READY", "REASON", "EXPIRES", "SECRET", "FAILURE", "AGE"]
+        [
+            "NAME", "EMAIL", "PROVIDER", "READY", "REASON", "EXPIRES", "SECRET", "FAILURE", "AGE"
+        ]
     );
     assert_eq!(row[5], "columns-token");
 }
@@ -93,7 +110,9 @@ async fn the_columns_say_which_mailbox_is_ready_until_when() {
 #[tokio::test]
 async fn applying_a_manifest_again_changes_nothing() {
     let stage = SharedStage::join().await;
-    stage.settle("drift", Rotation::Strict, &json!({"renewBefore": "20m"})).await;
+    stage
+        .settle("drift", Rotation::Strict, &json!({"renewBefore": "20m"}))
+        .await;
     let manifest = stage.manifest("drift", "Strict", &json!({"renewBefore": "20m"}));
     let before = stage.assets.get("drift").await.unwrap();
     let after = stage.apply(&manifest).await;
@@ -125,7 +144,9 @@ async fn kubectl_explains_every_field() {
         }
         for line in below.lines() {
             // Only objects of our own are looked into; the others are explained on this page.
-            let Some((name, rest)) = line.strip_prefix("  ").and_then(|line| line.split_once('\t')) else { continue };
+            let Some((name, rest)) = line.strip_prefix("  ").and_then(|line| line.split_once('\t')) else {
+                continue;
+            };
             let ours = rest.starts_with("<Object>") || rest.starts_with("<[]Object>");
             if ours && !["metadata"].contains(&name) && !name.starts_with(' ') {
                 fields.push(format!("{field}.{}", name.trim()));
@@ -134,7 +155,9 @@ async fn kubectl_explains_every_field() {
         assert!(!below.contains("<no description>"), "{text}");
     }
     assert!(unexplained.is_empty(), "{unexplained:?}");
-    let text = cluster.kubectl(&["explain", "emailasset.spec.oauth2.refreshTokenSecretRef"]).await;
+    let text = cluster
+        .kubectl(&["explain", "emailasset.spec.oauth2.refreshTokenSecretRef"])
+        .await;
     assert!(text.contains("-required-"), "{text}");
 }
 

@@ -144,7 +144,11 @@ async fn a_token_secret_deleted_by_hand_comes_back_without_a_request() {
     let stage = SharedStage::join().await;
     let grant = stage.settle("restored", Rotation::Strict, &json!({})).await;
     let before = stage.secret("restored-token").await;
-    stage.secrets.delete("restored-token", &DeleteParams::default()).await.unwrap();
+    stage
+        .secrets
+        .delete("restored-token", &DeleteParams::default())
+        .await
+        .unwrap();
     let after = wait_for(&stage.secrets, "restored-token", "is a new one", |secret| {
         secret.metadata.uid != before.metadata.uid
     })
@@ -164,7 +168,13 @@ async fn labels_and_annotations_of_the_spec_come_and_go_and_others_stay() {
         .await
         .unwrap();
     let label = |secret: &Secret, key: &str| secret.metadata.labels.as_ref().and_then(|all| all.get(key).cloned());
-    let note = |secret: &Secret, key: &str| secret.metadata.annotations.as_ref().and_then(|all| all.get(key).cloned());
+    let note = |secret: &Secret, key: &str| {
+        secret
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(key).cloned())
+    };
 
     let wish = json!({"secret": {"labels": {"app.kubernetes.io/part-of": "desk"}, "annotations": {"app.kubernetes.io/owner": "jo"}}});
     stage.change_spec("labelled", &wish).await;
@@ -186,7 +196,9 @@ async fn labels_and_annotations_of_the_spec_come_and_go_and_others_stay() {
 
     let refused = json!({"secret": {"labels": {"replicator/enabled": "true"}}});
     stage.change_spec("labelled", &refused).await;
-    stage.wait_for_condition("labelled", Ready, "False", "InvalidSpec").await;
+    stage
+        .wait_for_condition("labelled", Ready, "False", "InvalidSpec")
+        .await;
 }
 
 #[tokio::test]
@@ -198,14 +210,24 @@ async fn a_grant_from_a_backup_is_not_redeemed_before_the_published_token_has_ex
     stage.wait_for_generation("backup", 2).await;
 
     replace(&stage, "backup-grant", backup).await;
-    stage.wait_for_condition("backup", Authorized, "Unknown", "Pending").await;
+    stage
+        .wait_for_condition("backup", Authorized, "Unknown", "Pending")
+        .await;
     stage.request_refresh("backup", "third").await;
     stage.wait_for_marker("after-backup").await;
     assert_eq!(stage.requests_of_grant(&grant).await, 2, "it would have been a replay");
-    assert!(stage.server.introspect(&stage.access_token("backup").await).await.active);
+    assert!(
+        stage
+            .server
+            .introspect(&stage.access_token("backup").await)
+            .await
+            .active
+    );
 
     expire(&stage, "backup-token").await;
-    let lost = stage.wait_for_condition("backup", Authorized, "False", "GrantLost").await;
+    let lost = stage
+        .wait_for_condition("backup", Authorized, "False", "GrantLost")
+        .await;
     assert_eq!(stage.requests_of_grant(&grant).await, 3, "then once");
     assert_eq!(condition(&lost, Ready).unwrap().1, "SeedRequired");
 }
@@ -214,8 +236,14 @@ async fn a_grant_from_a_backup_is_not_redeemed_before_the_published_token_has_ex
 async fn a_deleted_grant_is_said_and_its_seed_is_not_sent_before_the_token_has_expired() {
     let stage = SharedStage::join().await;
     let grant = stage.settle("erased", Rotation::Strict, &json!({})).await;
-    stage.secrets.delete("erased-grant", &DeleteParams::default()).await.unwrap();
-    stage.wait_for_condition("erased", Authorized, "Unknown", "Pending").await;
+    stage
+        .secrets
+        .delete("erased-grant", &DeleteParams::default())
+        .await
+        .unwrap();
+    stage
+        .wait_for_condition("erased", Authorized, "Unknown", "Pending")
+        .await;
     stage.request_refresh("erased", "now").await;
     stage.wait_for_marker("after-erased").await;
     assert_eq!(stage.requests_of_grant(&grant).await, 1);
@@ -238,7 +266,9 @@ async fn of_two_assets_with_one_rotating_seed_the_younger_sends_nothing() {
         stage.apply(&stage.manifest(younger, "Strict", &shared)).await;
     }
     for younger in ["younger-a", "younger-b", "younger-c"] {
-        let refused = stage.wait_for_condition(younger, Ready, "False", "SecretConflict").await;
+        let refused = stage
+            .wait_for_condition(younger, Ready, "False", "SecretConflict")
+            .await;
         let message = condition(&refused, Ready).unwrap().2;
         assert!(message.contains("/elder"), "{message}");
     }
@@ -253,9 +283,18 @@ async fn an_input_may_not_be_a_secret_that_the_operator_writes() {
     let stage = SharedStage::join().await;
     stage.settle("source", Rotation::Strict, &json!({})).await;
     let thieves = [
-        ("thief-of-grant", json!({"oauth2": {"refreshTokenSecretRef": {"name": "source-grant"}}})),
-        ("thief-of-token", json!({"oauth2": {"refreshTokenSecretRef": {"name": "source-token", "key": "access_token"}}})),
-        ("thief-as-client", json!({"oauth2": {"clientCredentialsRef": {"name": "source-grant"}}})),
+        (
+            "thief-of-grant",
+            json!({"oauth2": {"refreshTokenSecretRef": {"name": "source-grant"}}}),
+        ),
+        (
+            "thief-of-token",
+            json!({"oauth2": {"refreshTokenSecretRef": {"name": "source-token", "key": "access_token"}}}),
+        ),
+        (
+            "thief-as-client",
+            json!({"oauth2": {"clientCredentialsRef": {"name": "source-grant"}}}),
+        ),
     ];
     let before = stage.server.counters().await;
     for (thief, spec) in &thieves {
@@ -265,7 +304,14 @@ async fn an_input_may_not_be_a_secret_that_the_operator_writes() {
     }
     drop(before);
     for (thief, _) in &thieves {
-        assert!(stage.secrets.get_opt(&format!("{thief}-token")).await.unwrap().is_none());
+        assert!(
+            stage
+                .secrets
+                .get_opt(&format!("{thief}-token"))
+                .await
+                .unwrap()
+                .is_none()
+        );
     }
 }
 
@@ -276,7 +322,11 @@ async fn our_secrets_without_their_annotations_do_not_stop_the_asset() {
     let bare = json!({"metadata": {"annotations": null}});
     for secret in ["bare-token", "bare-grant"] {
         let parameters = PatchParams::default();
-        stage.secrets.patch(secret, &parameters, &Patch::Merge(&bare)).await.unwrap();
+        stage
+            .secrets
+            .patch(secret, &parameters, &Patch::Merge(&bare))
+            .await
+            .unwrap();
     }
     stage.seed_rotating("bare", Rotation::Strict).await;
     stage.wait_for_generation("bare", 2).await;
@@ -294,11 +344,17 @@ async fn a_namespace_is_deleted_quietly() {
     create_secret(&secrets, "oauth-client", &client, None).await;
     for index in 0..5 {
         let name = format!("doomed-{index}");
-        let minted = alone.server.mint_rotating(CLIENT, &mailbox(&name), Rotation::Strict).await;
+        let minted = alone
+            .server
+            .mint_rotating(CLIENT, &mailbox(&name), Rotation::Strict)
+            .await;
         create_secret(&secrets, &format!("{name}-seed"), &client, Some(&minted.refresh_token)).await;
         let policy = if index % 2 == 0 { "Delete" } else { "Retain" };
         let manifest = alone.manifest(&name, "Strict", &json!({"oauth2": {"grantDeletionPolicy": policy}}));
-        assets.patch(&name, &PatchParams::apply("person"), &Patch::Apply(&manifest)).await.unwrap();
+        assets
+            .patch(&name, &PatchParams::apply("person"), &Patch::Apply(&manifest))
+            .await
+            .unwrap();
         wait_for(&assets, &name, "Ready", |asset| {
             condition(asset, Ready).is_some_and(|ready| ready.0 == "True")
         })
@@ -314,7 +370,9 @@ async fn a_namespace_is_deleted_quietly() {
 }
 
 fn complaints(log: &str) -> Vec<&str> {
-    log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).collect()
+    log.lines()
+        .filter(|line| line.contains(" WARN ") || line.contains("ERROR "))
+        .collect()
 }
 
 async fn create_secret(secrets: &Api<Secret>, name: &str, like: &Secret, refresh_token: Option<&str>) {
@@ -331,7 +389,10 @@ async fn create_secret(secrets: &Api<Secret>, name: &str, like: &Secret, refresh
 /// Deletes a Secret and puts an earlier one in its place, as a backup tool does.
 async fn replace(stage: &SharedStage, name: &str, mut backup: Secret) {
     stage.secrets.delete(name, &DeleteParams::default()).await.unwrap();
-    until("the old one is gone", || async { stage.secrets.get_opt(name).await.unwrap().is_none().then_some(()) }).await;
+    until("the old one is gone", || async {
+        stage.secrets.get_opt(name).await.unwrap().is_none().then_some(())
+    })
+    .await;
     backup.metadata.resource_version = None;
     backup.metadata.uid = None;
     backup.metadata.managed_fields = None;
@@ -342,5 +403,9 @@ async fn replace(stage: &SharedStage, name: &str, mut backup: Secret) {
 async fn expire(stage: &SharedStage, token_secret: &str) {
     let past: Value = json!({"metadata": {"annotations": {"emailasset.dev/expiration-time": "2026-01-01T00:00:00Z"}}});
     let parameters = PatchParams::default();
-    stage.secrets.patch(token_secret, &parameters, &Patch::Merge(&past)).await.unwrap();
+    stage
+        .secrets
+        .patch(token_secret, &parameters, &Patch::Merge(&past))
+        .await
+        .unwrap();
 }

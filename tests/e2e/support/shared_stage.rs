@@ -56,13 +56,21 @@ impl SharedStage {
         let address = listen.to_string();
         let arguments = [&["--listen", &address], arguments].concat();
         let operator = Arc::new(stage.operator_with(&arguments, &[]).await);
-        Self { stage, operator, listen }
+        Self {
+            stage,
+            operator,
+            listen,
+        }
     }
 
     /// What Prometheus would read.
     pub(crate) async fn metrics(&self) -> String {
         let answer = reqwest::get(format!("http://{}/metrics", self.listen)).await;
-        answer.expect("the operator serves metrics").text().await.expect("metrics are text")
+        answer
+            .expect("the operator serves metrics")
+            .text()
+            .await
+            .expect("metrics are text")
     }
 
     /// A seed in `<asset>-seed` whose grant rotates like this; the grant's ID at the server.
@@ -93,7 +101,10 @@ impl SharedStage {
     pub(crate) async fn refresh_answered(&self, asset: &str, value: &str) -> EmailAsset {
         self.request_refresh(asset, value).await;
         wait_for(&self.assets, asset, &format!("request {value} is answered"), |asset| {
-            let handled = asset.status.as_ref().and_then(|status| status.handled_requests.as_ref());
+            let handled = asset
+                .status
+                .as_ref()
+                .and_then(|status| status.handled_requests.as_ref());
             handled.and_then(|handled| handled.refresh.as_deref()) == Some(value)
         })
         .await
@@ -183,5 +194,7 @@ fn keep() -> SharedStage {
             drop(stage);
         });
     });
-    receiver.recv().expect("the shared stage was set; its own thread says why not")
+    receiver
+        .recv()
+        .expect("the shared stage was set; its own thread says why not")
 }
