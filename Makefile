@@ -13,6 +13,7 @@ test: setup
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
 
 ## The container image, built without a container engine: target/image/emailasset-operator.tar. A first build takes about ten minutes.
 image:

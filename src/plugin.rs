@@ -1,6 +1,6 @@
 //! `kubectl emailasset`: what a person asks for on a laptop.
 //!
-//! [`status`] tells the story of an asset (what is valid until when, what happens next, what went wrong and who must act), [`refresh`] asks the operator for a new
+//! `status` tells the story of an asset (what is valid until when, what happens next, what went wrong and who must act), `refresh` asks the operator for a new
 //! token. Telling is a pure function over the resource ([`story`]); it needs no right but to read EmailAssets.
 
 use std::{fmt::Write as _, time::Duration};

@@ -63,7 +63,8 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                troubled = false;
+                // A new list begins before each try, also before one that fails.
+                troubled &= matches!(event, watcher::Event::Init);
                 if let Some(()) = take_in(&context, namespace.as_deref(), kind, event, &mut listed)
                     && first
                 {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -58,14 +59,28 @@ impl Deployed {
     /// Waits until the operator may elect a leader in its own namespace and list assets in `watched`. The API server takes a moment to learn of new roles.
     pub(crate) async fn wait_for_rights(&self, cluster: &Cluster, watched: &str) {
         let (own, account) = (self.namespace(), self.service_account());
-        let user = format!("system:serviceaccount:{own}:{account}");
+        self.wait_for_rights_of(cluster, &format!("system:serviceaccount:{own}:{account}"), own, watched)
+            .await;
+    }
+
+    /// As [`Deployed::wait_for_rights`], for a user that was given the same rights elsewhere.
+    pub(crate) async fn wait_for_rights_of(&self, cluster: &Cluster, user: &str, own: &str, watched: &str) {
         for (verb, resource, namespace) in [("create", "leases", own), ("list", "emailassets", watched)] {
-            let question = ["auth", "can-i", verb, resource, "-n", namespace, "--as", &user];
+            let question = ["auth", "can-i", verb, resource, "-n", namespace, "--as", user];
             until("the operator's rights arrive", || async {
                 cluster.try_kubectl(&question).await.ok()
             })
             .await;
         }
+    }
+
+    /// What the operator may do with Leases in its own namespace.
+    pub(crate) fn lease_rules(&self) -> Option<Vec<PolicyRule>> {
+        let role = self
+            .objects
+            .iter()
+            .find(|object| object["kind"] == "Role" && object["metadata"]["namespace"] == self.namespace());
+        serde_json::from_value(role.expect("there is a Role")["rules"].clone()).expect("a Role has rules")
     }
 
     /// The operator's own namespace.

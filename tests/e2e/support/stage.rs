@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 
 use emailasset::api::{ConditionType, EmailAsset};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{core::v1::Secret, rbac::v1::Role};
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 use super::{
-    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, free_address, note_secret, random_suffix,
-    run_directory, until, wait_for,
+    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, apply_deployment, free_address, note_secret,
+    random_suffix, run_directory, until, wait_for,
 };
 
 /// The client that stages use, and its secret.
@@ -35,7 +34,6 @@ impl Stage {
     /// A stage without an operator yet.
     pub(crate) async fn set(prefix: &str) -> Self {
         let cluster = Cluster::shared();
-        install(cluster).await;
         Self::set_in(cluster, prefix).await
     }
 
@@ -301,12 +299,6 @@ fn merge(into: &mut Value, over: &Value) {
     }
 }
 
-/// Installs the CRD, once.
-async fn install(cluster: &Cluster) {
-    static INSTALLED: OnceCell<()> = OnceCell::const_new();
-    INSTALLED.get_or_init(|| install_crds(cluster)).await;
-}
-
 /// Installs the CRD in a cluster.
 pub(crate) async fn install_crds(cluster: &Cluster) {
     cluster
@@ -322,17 +314,51 @@ pub(crate) async fn install_crds(cluster: &Cluster) {
         .await;
 }
 
+/// Gives the ServiceAccount `operator` of a namespace the rights that `deploy/` gives the operator, for this namespace only.
 async fn grant_rights(cluster: &Cluster, namespace: &str) {
+    let deployed = apply_deployment(cluster).await;
     let account = format!("{namespace}:operator");
-    let binding = format!("operator-{namespace}");
+    let rights = [
+        "create",
+        "rolebinding",
+        "operator",
+        "-n",
+        namespace,
+        "--clusterrole=emailasset-operator",
+    ];
     cluster
-        .kubectl(&[
-            "create",
-            "clusterrolebinding",
-            &binding,
-            "--clusterrole=cluster-admin",
-            "--serviceaccount",
-            &account,
-        ])
+        .kubectl(&[rights.as_slice(), &["--serviceaccount", &account]].concat())
+        .await;
+    let client = cluster.client().await;
+    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+    let role = Role {
+        metadata: ObjectMeta {
+            name: Some("leases".to_owned()),
+            ..ObjectMeta::default()
+        },
+        rules: deployed.lease_rules(),
+    };
+    roles
+        .create(&PostParams::default(), &role)
+        .await
+        .expect("a Role can be made");
+    let leases = [
+        "create",
+        "rolebinding",
+        "leases",
+        "-n",
+        namespace,
+        "--role=leases",
+        "--serviceaccount",
+        &account,
+    ];
+    cluster.kubectl(&leases).await;
+    deployed
+        .wait_for_rights_of(
+            cluster,
+            &format!("system:serviceaccount:{account}"),
+            namespace,
+            namespace,
+        )
         .await;
 }
