@@ -1,9 +1,9 @@
 // A real OAuth 2.0 authorization server for tests, whose behaviour tests can switch.
 //
-//   node server.mjs [--cert FILE --key FILE] [--plain] [--scopes "A B"]
+//   node server.mjs [--cert FILE --key FILE] [--plain] [--scopes "A B"] [--stay]
 //
 // One JSON line on standard output says where everything is. The server ends when its standard input does, so that it
-// never outlives the test that started it.
+// never outlives the test that started it; with --stay it goes on until SIGTERM.
 //
 //   front.mjs      takes every token request: counts it, logs it, injects faults; then hands it to one of the next two
 //   provider.mjs   oidc-provider, a certified OpenID Provider
@@ -23,6 +23,7 @@ const {values: flags} = parseArgs({
     cert: {type: 'string'},
     key: {type: 'string'},
     plain: {type: 'boolean', default: false},
+    stay: {type: 'boolean', default: false},
     scopes: {type: 'string', default: 'mail https://mail.google.com/ https://outlook.office.com/IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send'},
   },
 });
@@ -48,7 +49,7 @@ const backend = flags.plain
 front.serve(backend);
 const admin = await listen(http.createServer(serveAdmin({front, backend, settings})));
 
-process.stdin.on('end', () => process.exit(0)).resume();
+if (!flags.stay) process.stdin.on('end', () => process.exit(0)).resume();
 console.log(JSON.stringify({
   url,
   tokenUrl: `${url}/token`,
