@@ -12,6 +12,22 @@ const GREEN: &str = "32";
 const RED: &str = "31";
 const CYAN: &str = "36";
 
+/// Whether something was as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was.
+    Good,
+    /// It was not.
+    Bad,
+}
+
+impl Verdict {
+    /// The verdict on a check.
+    pub(crate) const fn of(passed: bool) -> Self {
+        if passed { Self::Good } else { Self::Bad }
+    }
+}
+
 /// The one that speaks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Voice {
@@ -42,7 +58,9 @@ impl Voice {
 
     /// A paragraph, wrapped.
     pub(crate) fn tell(self, text: &str) {
-        self.indented("", text);
+        for line in wrap(text, WIDTH) {
+            println!("{line}");
+        }
     }
 
     /// What somebody could type, and what it prints.
@@ -63,9 +81,12 @@ impl Voice {
         self.marked(&self.paint(GREEN, "✓"), text);
     }
 
-    /// Something did not.
-    pub(crate) fn bad(self, text: &str) {
-        self.marked(&self.paint(RED, "✗"), text);
+    /// Something was put to the test.
+    pub(crate) fn judge(self, verdict: Verdict, text: &str) {
+        match verdict {
+            Verdict::Good => self.good(text),
+            Verdict::Bad => self.marked(&self.paint(RED, "✗"), text),
+        }
     }
 
     /// A condition of an asset, word for word.
@@ -119,12 +140,6 @@ impl Voice {
         for line in wrap(text, WIDTH - 4) {
             println!("  {} {line}", if first { mark } else { " " });
             first = false;
-        }
-    }
-
-    fn indented(self, indent: &str, text: &str) {
-        for line in wrap(text, WIDTH - indent.len()) {
-            println!("{indent}{line}");
         }
     }
 

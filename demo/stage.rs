@@ -52,7 +52,7 @@ impl<'a> Stage<'a> {
         let hello = start_server(workshop, &certificates).await?;
         let server = Arc::new(Server::from_hello(&hello, http.clone())?);
         voice.good(&format!(
-            "an authorization server (oidc-provider, certified for OpenID Connect) at {}, {:.1} s",
+            "an authorization server (oidc-provider, a certified one) at {}, {:.1} s",
             server.host,
             started.elapsed().as_secs_f32()
         ));
@@ -75,7 +75,7 @@ impl<'a> Stage<'a> {
         let started = Instant::now();
         stage.start_operator().await?;
         voice.good(&format!(
-            "the operator runs, with the rights of ServiceAccount {namespace}/emailasset-operator and no others, {:.1} s",
+            "the operator, with the rights of its ServiceAccount and no others, {:.1} s",
             started.elapsed().as_secs_f32()
         ));
         Ok(stage)

@@ -10,7 +10,7 @@ use tokio::time::{interval, timeout};
 
 use super::consumer::{Consumer, Seen};
 use super::kubectl::{Kubectl, Watch};
-use super::say::Voice;
+use super::say::{Verdict, Voice};
 use super::server::SignIn;
 use super::stage::{Ground, NAMESPACE, Stage};
 use super::workshop::{Afterwards, Workshop};
@@ -29,7 +29,7 @@ pub(crate) async fn tell(workshop: &mut Workshop, ground: Ground, voice: Voice) 
     voice.heading("emailasset-operator: a mailbox whose token is always valid");
     voice.tell(
         "A mail server takes no password any more, but a token that lives for an hour at most. In the next two minutes the operator keeps such a token valid in a \
-         Kubernetes Secret: through three refreshes, a kill -9 at the worst moment, and a sign-in that its owner takes back.",
+         Kubernetes Secret: through three refreshes, a kill -9, and a sign-in that its owner takes back.",
     );
     voice.gap();
     let stage = Stage::set(workshop, ground, voice).await?;
@@ -42,7 +42,7 @@ pub(crate) async fn tell(workshop: &mut Workshop, ground: Ground, voice: Voice) 
     let counted = story.stage.server.counters(&sign_in.grant).await?;
     story.taken_back(&sign_in).await?;
     sign_in = story.mended().await?;
-    story.summary(seen, &counted, began.elapsed());
+    story.summary(seen, &counted, began.elapsed())?;
     if story.stage.workshop.afterwards == Afterwards::Keep {
         story.how_to_play_on(&sign_in).await?;
     }
@@ -122,7 +122,10 @@ impl Story<'_> {
 
     async fn refreshes(&mut self, sign_in: &SignIn) -> Result<()> {
         let voice = self.voice;
-        voice.heading("3. Three refreshes, and a kill -9 in the middle of one");
+        voice.heading(match self.stage.ground {
+            Ground::Ours => "3. Three refreshes, and a kill -9 in the middle of one",
+            Ground::Theirs => "3. Three refreshes, and a kill -9",
+        });
         voice.tell(&format!(
             "Tokens live for {LIFETIME} seconds here, so a new one is due every 30. The server is strict: with each refresh the refresh token is replaced, and \
              whoever shows a spent one again loses the whole sign-in."
@@ -152,17 +155,13 @@ impl Story<'_> {
         let works = stage.server.is_good(&self.token().await?, EMAIL).await?;
         let counted = stage.server.counters(&sign_in.grant).await?;
         let line = format!(
-            "generation {}, valid until {}; the server says that the token {}; token requests so far: {}",
+            "generation {} until {}; at the server it {}; token requests so far: {}",
             seen.generation,
             clock(&seen.expires),
             if works { "works" } else { "does NOT work" },
             counted["requests"]
         );
-        if works {
-            voice.good(&line)
-        } else {
-            voice.bad(&line)
-        }
+        voice.judge(Verdict::of(works), &line);
         Ok(())
     }
 
@@ -255,6 +254,10 @@ impl Story<'_> {
         let asset = self.asset().await?;
         self.show_conditions(&asset);
         voice.gap();
+        let conditions = asset["status"]["conditions"].to_string();
+        if !conditions.contains("kubectl patch secret") {
+            bail!("no condition names the command that helps");
+        }
         voice.tell(
             "Ready stays True until the published token's time is up, since most providers honour it until then. From that moment Ready is False, with the reason \
              SeedRequired, and Stalled says that somebody must act. Nothing more is sent to the server meanwhile.",
@@ -278,37 +281,31 @@ impl Story<'_> {
         let listed = stage.kubectl.run(&["get", "emailassets", "-n", NAMESPACE]).await?;
         voice.command(&format!("kubectl get emailasset -n {NAMESPACE}"), &listed);
         voice.gap();
-        if stage.server.is_good(&self.token().await?, EMAIL).await? {
-            voice.good("the new token is in the same Secret, and it works");
-        } else {
-            voice.bad("the new token does not work");
-        }
+        let works = stage.server.is_good(&self.token().await?, EMAIL).await?;
+        let line = "the new token is in the same Secret; at the server it";
+        voice.judge(
+            Verdict::of(works),
+            &format!("{line} {}", if works { "works" } else { "does NOT work" }),
+        );
         Ok(sign_in)
     }
 
-    fn summary(&self, seen: Seen, counted: &Value, took: Duration) {
+    fn summary(&self, seen: Seen, counted: &Value, took: Duration) -> Result<()> {
         let voice = self.voice;
         voice.heading("In short");
         let uses = format!(
             "the consumer used the token {} times through three refreshes and a kill -9; it was refused {} times",
             seen.uses, seen.refusals
         );
-        if seen.refusals == 0 && seen.uses > 0 {
-            voice.good(&uses)
-        } else {
-            voice.bad(&uses)
-        }
+        let served = seen.refusals == 0 && seen.uses > 0;
+        voice.judge(Verdict::of(served), &uses);
         let requests = format!(
             "the server got {} token requests for 4 tokens; spent refresh tokens shown again: {}; at the same time: never more than {}",
             counted["requests"], counted["killedByReplay"], counted["maxOverlapping"]
         );
         let clean = counted["requests"] == json!(4) && counted["killedByReplay"] == json!(0);
-        if clean {
-            voice.good(&requests)
-        } else {
-            voice.bad(&requests)
-        }
-        voice.good("every failure said who must do what, with the command");
+        voice.judge(Verdict::of(clean), &requests);
+        voice.good("the one failure said who must do what, with the command");
         voice.gap();
         voice.aside(&format!(
             "This took {:.0} s. README.md tells how to do it with your own mailbox.",
@@ -317,6 +314,10 @@ impl Story<'_> {
         if self.stage.workshop.afterwards == Afterwards::Remove {
             voice.aside("Everything is being taken away again. To play on with it: make demo KEEP=1");
         }
+        if !(served && clean) {
+            bail!("not everything went as it should; see above");
+        }
+        Ok(())
     }
 
     async fn how_to_play_on(&self, sign_in: &SignIn) -> Result<()> {
