@@ -8,7 +8,7 @@ help: ## Says what there is.
 
 demo: ## Shows the operator at work, in about two minutes. KEEP=1 leaves it running; KUBECONFIG=... uses your cluster.
 	@if [ -n "$$KUBECONFIG" ] && command -v kubectl >/dev/null; then tests/setup authorization-server; else tests/setup; fi
-	@cargo build --example demo --bin emailasset-operator
+	@cargo build --example demo --bins
 	@cargo run --quiet --example demo
 
 demo-stop: ## Ends what `make demo KEEP=1` left running.

@@ -1,5 +1,10 @@
 //! How the demo speaks: headings, paragraphs, commands and tables. Colours and countdowns appear on a terminal only.
 
+#![allow(
+    clippy::unused_self,
+    reason = "one voice speaks, also where it needs neither colours nor a terminal"
+)]
+
 use std::env;
 use std::io::{self, IsTerminal, Write};
 

@@ -224,7 +224,7 @@ fn arguments(ground: Ground) -> Vec<String> {
     arguments
 }
 
-/// A kubeconfig with the rights of the operator's ServiceAccount alone.
+/// A kubeconfig with the rights of the operator's service account alone.
 async fn service_account(workshop: &Workshop, kubectl: &Kubectl, namespace: &str) -> Result<PathBuf> {
     let issue = [
         "create",

@@ -13,7 +13,7 @@ use super::kubectl::{Kubectl, Watch};
 use super::say::{Verdict, Voice};
 use super::server::SignIn;
 use super::stage::{Ground, NAMESPACE, Stage};
-use super::workshop::{Afterwards, Workshop};
+use super::workshop::{Afterwards, Workshop, beside_us};
 
 const ASSET: &str = "support";
 const EMAIL: &str = "support@example.com";
@@ -136,7 +136,7 @@ impl Story<'_> {
         match (self.stage.ground, self.stage.api_server) {
             (Ground::Ours, Some(api_server)) => {
                 self.kill_with_an_answer_in_hand(&mut generations, sign_in, api_server)
-                    .await?
+                    .await?;
             }
             _ => self.kill_between_refreshes(&mut generations, sign_in).await?,
         }
@@ -326,17 +326,20 @@ impl Story<'_> {
         stage.server.set_lifetime(600).await?;
         let script = stage.workshop.write("kubectl", &stage.kubectl.script())?;
         std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let plugin = beside_us("kubectl-emailasset")?;
+        std::os::unix::fs::symlink(plugin, stage.workshop.folder.join("kubectl-emailasset"))?;
         voice.heading("Play on");
         voice.tell("Everything keeps running. Tokens live for ten minutes from now on.");
         voice.gap();
         voice.block(&format!(
-            "export KUBECONFIG={}\nexport PATH={}:$PATH      # kubectl for it\n",
+            "export KUBECONFIG={}\nexport PATH={}:$PATH      # kubectl for it, and its plugin\n",
             stage.kubectl.kubeconfig.to_string_lossy(),
             stage.workshop.folder.display()
         ));
         voice.gap();
         voice.block(&format!(
             "kubectl get emailasset -n {NAMESPACE} --watch\n\
+             kubectl emailasset status {ASSET} -n {NAMESPACE}\n\
              kubectl describe emailasset {ASSET} -n {NAMESPACE}\n\
              kubectl annotate emailasset {ASSET} -n {NAMESPACE} --overwrite emailasset.dev/refresh=\"$(date +%s)\"\n\
              kubectl delete secret {ASSET}-token -n {NAMESPACE}        # comes back\n\

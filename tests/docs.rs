@@ -1,5 +1,11 @@
 //! The documents keep up with the code: every reason has its paragraph, every link leads somewhere, every manifest is one that the API accepts.
 
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by panicking, in helpers too"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
