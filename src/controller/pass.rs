@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use fail::fail_point;
 use kube::runtime::controller::Action;
 use secrecy::SecretString;
 use tokio::sync::OwnedSemaphorePermit;
@@ -452,6 +453,7 @@ impl Pass {
             KeepsLedger::Here
         };
         let record = published_record(&unpublished.record, keeps);
+        fail_point!("before-publish", |_| std::process::abort());
         let published = self
             .context
             .secrets
@@ -464,6 +466,7 @@ impl Pass {
                 &unpublished.token,
             )
             .await;
+        fail_point!("after-publish", |_| std::process::abort());
         match published {
             Ok(seen) => {
                 self.context.index.take_in(key, seen);
@@ -525,6 +528,7 @@ impl Pass {
             record: Record {
                 inputs: lifecycle::inputs_now(world, &noted.inputs),
                 scopes: resolved.endpoints.scopes.clone(),
+                request: world.refresh_request.clone(),
                 ..noted
             },
             default_lifetime: resolved.endpoints.default_lifetime,

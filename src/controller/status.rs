@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fail::fail_point;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -54,9 +55,11 @@ pub(super) async fn write(
     request
         .headers_mut()
         .insert(http::header::ACCEPT, crate::store::METADATA_ONLY);
+    fail_point!("before-status", |_| std::process::abort());
     let call = context.client.request::<PartialObjectMeta<EmailAsset>>(request);
     match tokio::time::timeout(context.settings.api_timeout, call).await {
         Ok(Ok(written)) => {
+            fail_point!("after-status", |_| std::process::abort());
             context.metrics.wrote(Written::Status, WriteResult::Written);
             context
                 .registry

@@ -11,6 +11,8 @@
     reason = "a test that cannot go on says so by panicking, in helpers too"
 )]
 
+mod crash;
 mod harness;
 mod life;
+mod replicas;
 mod support;

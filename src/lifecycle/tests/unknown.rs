@@ -22,7 +22,9 @@ fn strict() -> Life {
 /// Seconds from each request to the next, rounded down.
 fn pauses(life: &Life) -> Vec<i64> {
     let between = life.sent.windows(2);
-    between.map(|pair| pair[1].0.duration_since(pair[0].0).as_secs()).collect()
+    between
+        .map(|pair| pair[1].0.duration_since(pair[0].0).as_secs())
+        .collect()
 }
 
 fn minutes(life: &Life) -> Vec<i64> {

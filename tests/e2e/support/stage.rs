@@ -27,7 +27,7 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     pub(crate) assets: Api<EmailAsset>,
     pub(crate) secrets: Api<Secret>,
-    spool: PathBuf,
+    pub(crate) spool: PathBuf,
     kubeconfig: PathBuf,
 }
 
@@ -84,7 +84,13 @@ impl Stage {
         .await
     }
 
-    async fn replica(&self, spool: &std::path::Path, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
+    /// An operator with this spool, as in a pod of its own that was there before.
+    pub(crate) async fn replica(
+        &self,
+        spool: &std::path::Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Operator {
         let listen = free_address().to_string();
         let mut args: Vec<std::ffi::OsString> = Vec::new();
         for (flag, value) in [
