@@ -5,16 +5,15 @@
 use std::{path::PathBuf, time::Instant};
 
 use futures::future::{join, join_all};
+use k8s_openapi::api::core::v1::Secret;
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
     crash::{
-        evidence::{Evidence, spooled, wait_until_no_attempt_is_open},
-        moments::{
-            Subject, Tally, burst, count, is_empty, random_moment, seeded_random, subjects, wait_until_published,
-        },
+        evidence::{Evidence, holder, spooled},
+        moments::{Subject, Tally, burst, count, is_empty, random_moment, seeded_random, settled, subjects},
     },
-    support::{Fault, Match, Operator, Stage, Step, random_suffix, run_directory, until},
+    support::{Fault, Match, Operator, Stage, Step, random_suffix, run_directory, until, wait_for},
 };
 
 /// What a replica logs when it has the Lease.
@@ -51,6 +50,14 @@ impl Replica {
             (!self.leads()).then_some(())
         })
         .await;
+    }
+
+    /// The name of its process in attempts; its name in the Lease ends with it.
+    fn holder(&self) -> String {
+        let log = self.operator.log();
+        let (_, identity) = log.split_once(LEADS).expect("it leads");
+        let quoted = identity.split('"').find(|part| part.starts_with("test_"));
+        quoted.expect("an identity").trim_start_matches("test_").to_owned()
     }
 
     fn leads(&self) -> bool {
@@ -118,14 +125,14 @@ async fn on_sigterm_the_other_replica_leads_before_the_open_request_is_finished(
 async fn leaders_that_are_killed_or_frozen_never_overlap_with_the_next_one() {
     let rounds = count("EMAILASSET_REPLICA_ROUNDS", 4);
     let mut random = seeded_random();
-    println!("| round            | {}", &Tally::HEADER[2..]);
+    println!("| round                | {}", &Tally::HEADER[2..]);
     // Most of a round is waiting for a Lease to end, so two pairs take turns of their own.
     let (left, right) = (StdRng::from_rng(&mut random), StdRng::from_rng(&mut random));
     let blows: Vec<Blow> = BLOWS.into_iter().cycle().take(rounds as usize).collect();
     let (first, second) = blows.split_at(blows.len() / 2);
     let (mut total, other) = join(lane("left", first, left), lane("right", second, right)).await;
     total.add(other);
-    println!("| all              {total}");
+    println!("| all                  {total}");
 }
 
 async fn lane(name: &str, blows: &[Blow], mut random: StdRng) -> Tally {
@@ -133,7 +140,7 @@ async fn lane(name: &str, blows: &[Blow], mut random: StdRng) -> Tally {
     let mut total = Tally::default();
     for blow in blows {
         let tally = pair.round(*blow, &mut random).await;
-        println!("| {:<16} {tally}", format!("{name} {blow:?}"));
+        println!("| {:<20} {tally}", format!("{name} {blow:?}"));
         total.add(tally);
     }
     let counters = pair.stage.server.counters().await;
@@ -173,6 +180,7 @@ impl Pair {
             () = burst(&self.stage, subjects) => {}
             () = random_moment(&self.stage, random) => {}
         }
+        let dead = self.leader.holder();
         self.leader.operator.kill().await;
         let in_spool = spooled(&self.leader.spool);
         if blow == Blow::Kill {
@@ -194,14 +202,27 @@ impl Pair {
         until("the spool is healed", || async { is_empty(spool).then_some(()) }).await;
         let mut tally = Tally::default();
         for subject in subjects {
-            if blow == Blow::KillAndRestart {
-                wait_until_no_attempt_is_open(&self.stage, &subject.asset).await;
-            }
+            self.wait_until_settled_or_held_by(&dead, &subject.asset).await;
             let evidence = Evidence::of(&self.stage, &subject.asset, &subject.grant).await;
             tally.judge(&subject.asset, &evidence, in_spool.contains(&subject.asset));
             self.stage.assert_token_works(&subject.asset).await;
         }
         tally
+    }
+
+    /// An attempt of a dead process is waited for by others for minutes, and all else is settled.
+    async fn wait_until_settled_or_held_by(&self, dead: &str, asset: &str) {
+        let held_by_the_dead = |secret: &Secret| holder(secret).as_deref() == Some(dead);
+        let secret = wait_for(
+            &self.stage.secrets,
+            &format!("{asset}-grant"),
+            "is settled or held",
+            |secret| holder(secret).is_none() || held_by_the_dead(secret),
+        )
+        .await;
+        if !held_by_the_dead(&secret) {
+            settled(&self.stage, asset).await;
+        }
     }
 
     /// The leader stands still while the server has an answer for it; the other takes over; the answer is stored by the one that does not lead any more.
@@ -227,11 +248,7 @@ impl Pair {
         thawed.operator.thaw();
         thawed.wait_until_it_has_lost_the_lease().await;
         self.stage.wait_for_generation(&waiting.asset, 2).await;
-        join_all(subjects.iter().map(async |subject| {
-            wait_until_no_attempt_is_open(&self.stage, &subject.asset).await;
-            wait_until_published(&self.stage, &subject.asset).await;
-        }))
-        .await;
+        join_all(subjects.iter().map(|subject| settled(&self.stage, &subject.asset))).await;
         assert!(leader.leads());
         let mut tally = Tally::default();
         for subject in subjects {

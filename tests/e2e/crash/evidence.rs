@@ -26,6 +26,8 @@ pub(crate) struct Evidence {
     pub(crate) attempted: bool,
     /// Requests that reached the server.
     pub(crate) requests: u64,
+    /// Tokens that the server has sent. They may not have been read.
+    pub(crate) sent: u64,
     /// The most of them that were under way at a time.
     pub(crate) max_overlapping: u64,
     /// Whether the server ended the grant because a spent token came back.
@@ -48,6 +50,7 @@ impl Evidence {
             unanswered: annotation(&secret, UNANSWERED).is_some(),
             attempted: annotation(&secret, ATTEMPT).is_some(),
             requests: counters.requests,
+            sent: counters.answered_with_token,
             max_overlapping: counters.max_overlapping,
             killed_by_replay: counters.killed_by_replay > 0,
         }
@@ -58,6 +61,12 @@ impl Evidence {
         assert!(self.max_overlapping <= 1, "{asset}: two requests at a time: {self:?}");
         assert!(!self.killed_by_replay, "{asset}: a spent token was sent: {self:?}");
     }
+}
+
+/// The process that has an attempt open, as its attempt names it.
+pub(crate) fn holder(secret: &Secret) -> Option<String> {
+    let attempt: Value = serde_json::from_str(annotation(secret, ATTEMPT)?).expect("JSON");
+    Some(attempt["holder"].as_str().expect("an attempt has a holder").to_owned())
 }
 
 /// An annotation of a Secret.

@@ -84,9 +84,7 @@ async fn where_a_spent_token_stays_good_a_dropped_answer_mends_itself() {
     stage.server.inject(dropped_answer(&grant)).await;
     stage.request_refresh("soft", "now").await;
     stage.server.wait_for_refreshes_of(&grant, 2).await;
-    stage
-        .wait_for_condition("soft", Refreshed, "False", "OutcomeUnknown")
-        .await;
+    stage.wait_for_condition("soft", Refreshed, "False", "Retrying").await;
     // A refresh that is not due is repeated when it is, or on request.
     stage.request_refresh("soft", "again").await;
     stage.wait_for_generation("soft", 2).await;

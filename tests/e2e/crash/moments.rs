@@ -33,26 +33,29 @@ pub(crate) struct Tally {
     pub(crate) unspent: u32,
     /// The server has rotated and the process was killed before it had spooled the answer: window (d).
     pub(crate) window: u32,
+    /// Of these: the server had sent the answer.
+    pub(crate) sent: u32,
 }
 
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "| {:>4} | {:>6} | {:>7} | {:>10} |",
-            self.kept, self.healed, self.unspent, self.window
+            "| {:>4} | {:>6} | {:>7} | {:>10} | {:>4} |",
+            self.kept, self.healed, self.unspent, self.window, self.sent
         )
     }
 }
 
 impl Tally {
-    pub(crate) const HEADER: &str = "| kept | healed | unspent | window (d) |";
+    pub(crate) const HEADER: &str = "| kept | healed | unspent | window (d) | sent |";
 
     pub(crate) fn add(&mut self, other: Self) {
         self.kept += other.kept;
         self.healed += other.healed;
         self.unspent += other.unspent;
         self.window += other.window;
+        self.sent += other.sent;
     }
 
     /// Judges one grant after a kill: kept, or lost where that cannot be helped. Anything else fails the test.
@@ -83,6 +86,7 @@ impl Tally {
             "{asset}: an answer is lost and the grant Secret does not say so: {evidence:?}"
         );
         self.window += 1;
+        self.sent += u32::from(evidence.sent > evidence.generation);
     }
 }
 
@@ -173,14 +177,14 @@ pub(crate) async fn random_moment(stage: &Stage, random: &mut StdRng) {
 }
 
 /// Waits until nothing is left to do for an asset: its last request is answered, and what is stored is published.
-async fn settled(stage: &Stage, asset: &str) {
+pub(crate) async fn settled(stage: &Stage, asset: &str) {
     wait_until_request_is_answered(stage, asset).await;
     wait_until_no_attempt_is_open(stage, asset).await;
     wait_until_published(stage, asset).await;
 }
 
 /// Waits until consumers see what is stored.
-pub(crate) async fn wait_until_published(stage: &Stage, asset: &str) {
+async fn wait_until_published(stage: &Stage, asset: &str) {
     let stored = stage
         .secrets
         .get(&format!("{asset}-grant"))
