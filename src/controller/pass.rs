@@ -14,12 +14,13 @@ use super::{
     observe::{Resolved, now},
     redeem::{self, Chain, Ended, Job, LastTry},
     registry::Unpublished,
+    status::Over,
 };
 use crate::{
     api::{EmailAsset, EmailAssetStatus, names},
     lifecycle::{
         self, Circumstances, Decision, Failure, Fencing, Handover, InputVersion, Origin, PlanRefusal, Presence, Record,
-        Redeem, Retention, SeedRecord, Sight, Slot, Source, Step, Verdict, World,
+        Redeem, Retention, SeedRecord, Sight, Slot, Source, Step, TokenSecret, Verdict, World,
     },
     oauth::{self, CaBundle, Class, Redemption},
     store::{
@@ -141,7 +142,12 @@ impl Pass {
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
-            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted).await {
+            let over = if self.context.fence.open().is_some() {
+                Over::Anything
+            } else {
+                Over::WhatWasSeen
+            };
+            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted, over).await {
                 return Action::requeue(AFTER_TROUBLE);
             }
         }
@@ -443,6 +449,13 @@ impl Pass {
             Slot::Leaving => false,
         };
         if !free || world.presence == Presence::Leaving {
+            return None;
+        }
+        // Whoever leads by now may have published a later one while this process was frozen.
+        let later = |token: &TokenSecret| token.record.generation > unpublished.record.generation;
+        if world.token.ours().is_some_and(later) {
+            self.in_hand = None;
+            self.context.registry.keep_unpublished(&self.key, None);
             return None;
         }
         let key = self.token_key();

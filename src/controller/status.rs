@@ -26,6 +26,15 @@ use crate::{
 /// Longer notes are refused by the API server.
 const LONGEST_NOTE: usize = 1000;
 
+/// Which status may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Any: this replica leads, and nobody else writes.
+    Anything,
+    /// The one that this pass has seen. This replica leads no more: what another has written since is newer.
+    WhatWasSeen,
+}
+
 /// Writes the status, if it says anything new, and the Events of its turns. False when the API server did not take it.
 pub(super) async fn write(
     context: &Arc<Context>,
@@ -33,14 +42,20 @@ pub(super) async fn write(
     asset: &EmailAsset,
     status: &EmailAssetStatus,
     adopted: bool,
+    over: Over,
 ) -> bool {
     let shown = context.registry.status(key, asset.status.as_ref());
     if *status == shown && !context.registry.owes_status(key) {
         return true;
     }
-    let patch: Result<json_patch::Patch, _> =
-        serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]));
-    let Ok(patch) = patch else { return false };
+    let mut operations = vec![json!({"op": "add", "path": "/status", "value": status})];
+    if over == Over::WhatWasSeen {
+        let seen = asset.resource_version().unwrap_or_default();
+        operations.insert(0, json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen}));
+    }
+    let Ok(patch) = serde_json::from_value::<json_patch::Patch>(operations.into()) else {
+        return false;
+    };
     let parameters = PatchParams {
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -69,6 +84,11 @@ pub(super) async fn write(
         }
         Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => {
             debug!(asset = %key, "the asset is gone; its status goes with it");
+            true
+        }
+        // A JSON Patch whose `test` fails is answered like this.
+        Ok(Err(kube::Error::Api(answer))) if answer.code == 422 && over == Over::WhatWasSeen => {
+            debug!(asset = %key, "another replica leads and has written a newer status");
             true
         }
         Ok(Err(error)) => {

@@ -2,10 +2,17 @@
 //!
 //! `EMAILASSET_REPLICA_ROUNDS` is the number of rounds in which the leader is killed or frozen; `EMAILASSET_SEED` repeats their moments.
 
-use std::{path::PathBuf, time::Instant};
+use std::{collections::HashMap, convert::Infallible, path::PathBuf, pin::pin, time::Instant};
 
-use futures::future::{join, join_all};
+use futures::{
+    StreamExt,
+    future::{join, join_all},
+};
 use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, ResourceExt,
+    runtime::{WatchStreamExt, watcher, watcher::Config},
+};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -13,7 +20,7 @@ use crate::{
         evidence::{Evidence, holder, spooled},
         moments::{Subject, Tally, burst, count, is_empty, random_moment, seeded_random, settled, subjects},
     },
-    support::{Fault, Match, Operator, Stage, Step, random_suffix, run_directory, until, wait_for},
+    support::{Fault, Match, Operator, Stage, Step, generation_of, random_suffix, run_directory, until, wait_for},
 };
 
 /// What a replica logs when it has the Lease.
@@ -139,7 +146,11 @@ async fn lane(name: &str, blows: &[Blow], mut random: StdRng) -> Tally {
     let mut pair = Pair::set().await;
     let mut total = Tally::default();
     for blow in blows {
-        let tally = pair.round(*blow, &mut random).await;
+        let secrets = pair.stage.secrets.clone();
+        let tally = tokio::select! {
+            tally = pair.round(*blow, &mut random) => tally,
+            never = generations_never_fall(secrets) => match never {},
+        };
         println!("| {:<20} {tally}", format!("{name} {blow:?}"));
         total.add(tally);
     }
@@ -263,6 +274,20 @@ impl Pair {
         }
         tally
     }
+}
+
+/// Watches what consumers see, and panics when an older token takes the place of a newer one.
+async fn generations_never_fall(secrets: Api<Secret>) -> Infallible {
+    let tokens = Config::default().fields("type=emailasset.dev/token");
+    let mut seen: HashMap<String, Option<u64>> = HashMap::new();
+    let mut changes = pin!(watcher(secrets, tokens).default_backoff().applied_objects());
+    while let Some(change) = changes.next().await {
+        let Ok(secret) = change else { continue };
+        let (name, generation) = (secret.name_any(), generation_of(&secret));
+        let before = seen.insert(name.clone(), generation).flatten();
+        assert!(generation >= before, "{name} fell from {before:?} to {generation:?}");
+    }
+    unreachable!("a watch is tried again for ever")
 }
 
 /// The server has rotated and keeps its answer back.
