@@ -48,7 +48,7 @@ use crate::{
     store::{Index, Key, Kind, Secrets, spool::Spool},
     telemetry::{
         health::Readiness,
-        metrics::{AssetSample, Metrics, PassOutcome, Ready},
+        metrics::{AssetSample, Metrics, Ready},
     },
 };
 
@@ -83,7 +83,11 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
     let tracker = TaskTracker::new();
     let namespaces = settings.namespaces.clone();
     let context = Arc::new(Context {
-        secrets: Secrets::new(parts.client.clone(), settings.api_timeout),
+        secrets: Secrets::new(
+            parts.client.clone(),
+            settings.api_timeout,
+            context::writes_counted_by(&metrics),
+        ),
         recorder: context::recorder(parts.client.clone(), &settings.instance),
         client: parts.client,
         index: Index::default(),
@@ -101,7 +105,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         settings,
     });
 
-    redeem::heal(&context).await;
+    redeem::heal(&context);
     let synced = Synced::new();
     let scopes = watch::scopes(&namespaces);
     let wanted = watch_secrets(&context, &scopes, &synced).saturating_add(scopes.len());
@@ -170,19 +174,15 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
     if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
         return Action::await_change();
     }
-    match &asset.0 {
-        Ok(readable) => {
-            let pass = Pass::new(Arc::clone(&context), key, readable.clone());
-            // The pass is boxed: of thousands that wait for their turn only a pointer is held.
-            let action = Box::pin(pass.run()).await;
-            context.metrics.reconciled(PassOutcome::Rested);
-            action
-        }
-        Err(_) => {
-            status::write_unreadable(&context, &key, &asset).await;
-            Action::await_change()
-        }
-    }
+    let Ok(readable) = &asset.0 else {
+        status::write_unreadable(&context, &key, &asset).await;
+        return Action::await_change();
+    };
+    let pass = Pass::new(Arc::clone(&context), key, readable.clone());
+    // The pass is boxed: of thousands that wait for their turn only a pointer is held.
+    let (action, outcome) = Box::pin(pass.run()).await;
+    context.metrics.reconciled(outcome);
+    action
 }
 
 /// Starts the watches on Secrets, and says how many there are.

@@ -23,8 +23,8 @@ use crate::{
     leader::Fence,
     oauth::{Class, Outcome, TokenClient},
     provider::Catalogue,
-    store::{Index, Key, Secrets, StoreError, spool::Spool},
-    telemetry::metrics::{Metrics, RequestClass, RequestOutcome},
+    store::{Index, Key, Kind, OnWrite, Secrets, StoreError, spool::Spool},
+    telemetry::metrics::{Metrics, RequestClass, RequestOutcome, Resource, WriteResult},
 };
 
 /// An asset as the watch delivers it: one that cannot be read never stops the watch.
@@ -105,6 +105,13 @@ impl Context {
         }
     }
 
+    /// Shows how many answers wait in the spool.
+    pub(super) fn count_spool(&self) {
+        if let Ok(entries) = self.spool.entries() {
+            self.metrics.spool_has(entries.len());
+        }
+    }
+
     pub(super) fn count_request(&self, outcome: &Outcome, took: Duration) {
         let (outcome, class) = match outcome {
             Outcome::Answered(_) => (RequestOutcome::Answered, RequestClass::None),
@@ -124,6 +131,24 @@ const fn request_class(class: Class) -> RequestClass {
         Class::AdminConfig => RequestClass::AdminConfig,
         Class::Bug => RequestClass::Bug,
     }
+}
+
+/// Counts writes of Secrets.
+pub(super) fn writes_counted_by(metrics: &Arc<Metrics>) -> OnWrite {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |kind, ended| {
+        let resource = if kind == Kind::Grant {
+            Resource::GrantSecret
+        } else {
+            Resource::TokenSecret
+        };
+        let result = match ended {
+            Ok(()) => WriteResult::Written,
+            Err(StoreError::Conflict(_) | StoreError::Exists(_)) => WriteResult::Conflict,
+            Err(_) => WriteResult::Failed,
+        };
+        metrics.wrote(resource, result);
+    })
 }
 
 /// An asset's reference, as the controller's queue wants it.

@@ -51,7 +51,10 @@ pub(super) async fn write(
     let mut operations = vec![json!({"op": "add", "path": "/status", "value": status})];
     if over == Over::WhatWasSeen {
         let seen = asset.resource_version().unwrap_or_default();
-        operations.insert(0, json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen}));
+        operations.insert(
+            0,
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen}),
+        );
     }
     let Ok(patch) = serde_json::from_value::<json_patch::Patch>(operations.into()) else {
         return false;
@@ -60,7 +63,7 @@ pub(super) async fn write(
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let request = kube::api::Request::new(&EmailAsset::url_path(&(), Some(&key.namespace))).patch_subresource(
+    let request = kube::api::Request::new(EmailAsset::url_path(&(), Some(&key.namespace))).patch_subresource(
         "status",
         &key.name,
         &parameters,

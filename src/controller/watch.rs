@@ -63,8 +63,9 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                troubled = false;
-                if let Some(()) = take_in(&context, &namespace, kind, event, &mut listed)
+                // A new list begins before each try, also before one that fails.
+                troubled &= matches!(event, watcher::Event::Init);
+                if let Some(()) = take_in(&context, namespace.as_deref(), kind, event, &mut listed)
                     && first
                 {
                     first = false;
@@ -88,7 +89,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
 /// Takes one event into the index; `Some` after a whole list.
 fn take_in(
     context: &Context,
-    namespace: &Option<String>,
+    namespace: Option<&str>,
     kind: Kind,
     event: watcher::Event<PartialObjectMeta<Secret>>,
     listed: &mut HashSet<Key>,
@@ -117,7 +118,7 @@ fn take_in(
             (key, change)
         }
         watcher::Event::InitDone => {
-            for key in index.keep_only(kind, namespace.as_deref(), listed) {
+            for key in index.keep_only(kind, namespace, listed) {
                 context.wake_dependents(&key);
             }
             listed.clear();

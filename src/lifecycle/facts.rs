@@ -4,6 +4,8 @@
 //! Both halves of this room ask here: [`mod@super::decide`] before it acts and [`super::report`] before it speaks, so that an asset never does one thing and says
 //! another.
 
+use jiff::Timestamp;
+
 use super::{
     report,
     world::{
@@ -163,13 +165,16 @@ pub(super) fn candidate<'a>(world: &'a World, plan: &Plan, client: &str) -> Opti
 }
 
 /// The newest token of a grant that may be redeemed again: it belongs to this client and endpoint, the provider has not refused it, and its refresh token is
-/// at hand.
+/// at hand. A token whose lifetime is not known (somebody took the annotation or the token away) counts as ended long ago.
 pub(super) fn living_grant(world: &World, plan: &Plan, client: &str) -> Option<Lifetime> {
     let record = record(world)?;
     let bound = record.binding.as_ref() == Some(&binding_to(plan, client));
     let at_hand = world.grant.ours().is_some() || seed_standing(world, client) == SeedStanding::InUse;
     if bound && at_hand && !report::grant_is_dead(&world.status) {
-        record.lifetime
+        Some(record.lifetime.unwrap_or(Lifetime {
+            issued: Timestamp::UNIX_EPOCH,
+            expires: Timestamp::UNIX_EPOCH,
+        }))
     } else {
         None
     }

@@ -257,7 +257,8 @@ pub(super) fn waits_for_garbage_collection(names: &Names) -> String {
 }
 
 /// The seed Secret and its key, for a sentence.
-fn seed_place(names: &Names) -> String {
+#[must_use]
+pub fn seed_place(names: &Names) -> String {
     let (secret, key) = seed_and_key(names);
     format!("{secret} (key {key})")
 }

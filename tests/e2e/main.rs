@@ -12,7 +12,11 @@
 )]
 
 mod crash;
+mod deploy;
 mod harness;
+mod inputs;
 mod life;
 mod replicas;
+mod resource;
+mod secrets;
 mod support;

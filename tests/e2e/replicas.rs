@@ -28,7 +28,7 @@ const LEADS: &str = "election: leading lease=";
 /// What it logs when it finds that it has lost it.
 const LEADS_NO_MORE: &str = "no longer leading";
 /// Longer than any freeze here: an answer that waits for a frozen process is not given up.
-const PATIENT: [&str; 2] = ["--token-timeout", "120s"];
+const PATIENT: &str = "120s";
 
 struct Replica {
     operator: Operator,
@@ -42,7 +42,10 @@ impl Replica {
     }
 
     async fn start_with(stage: &Stage, spool: PathBuf) -> Self {
-        let operator = stage.replica(&spool, &PATIENT, &[]).await;
+        let path = spool.to_string_lossy();
+        let operator = stage
+            .operator_with(&["--token-timeout", PATIENT, "--spool-dir", &path], &[])
+            .await;
         Self { operator, spool }
     }
 

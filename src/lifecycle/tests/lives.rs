@@ -8,10 +8,10 @@ use super::{
     worlds::{fingerprint, foreign, lifetime, line, minute, seed, version},
 };
 use crate::{
-    api::{GrantStatus, Reason, Rotation},
+    api::{FailureClass, GrantStatus, Reason, Rotation},
     lifecycle::{
-        Activity, AttemptHolder, Blame, Generation, Handover, Heritage, Input, InputsSeen, Retention, Slot, Source,
-        Standing, Step, Verdict, World, decide,
+        Activity, AttemptHolder, Generation, Handover, Heritage, Input, InputsSeen, Retention, Slot, Source, Standing,
+        Step, Verdict, World, decide,
     },
 };
 
@@ -296,9 +296,9 @@ prop_compose! {
         if let Some(generation) = shown {
             world.status.grant = Some(GrantStatus { generation: Some(generation), ..GrantStatus::default() });
         }
-        if let Some((blame, reason)) = failed {
-            let blame = [Blame::Retry, Blame::Throttled, Blame::Reauthorize, Blame::Admin, Blame::Bug][blame];
-            crate::lifecycle::note_failure(&mut world, super::worlds::failure(blame, Reason::ALL[reason]), minute(0), 0.5);
+        if let Some((class, reason)) = failed {
+            let class = [FailureClass::Retry, FailureClass::Throttled, FailureClass::Reauthorize, FailureClass::AdminConfig, FailureClass::Bug][class];
+            crate::lifecycle::note_failure(&mut world, super::worlds::failure(class, Reason::ALL[reason]), minute(0), 0.5);
         }
         world
     }
@@ -332,7 +332,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(50))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn days_of_trouble_break_no_rule(rotation in rotations(), events in proptest::collection::vec(events(), 1..60)) {

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use super::worlds::{foreign, lifetime, line, minute, seed};
 use crate::{
-    api::{EmailAssetStatus, Reason},
-    lifecycle::{Blame, Handover, Heritage, SeedClaim, Slot, Source, Standing, Verdict, World, decide, status},
+    api::{EmailAssetStatus, FailureClass, Reason},
+    lifecycle::{Handover, Heritage, SeedClaim, Slot, Source, Standing, Verdict, World, decide, status},
 };
 
 fn hour() -> World {
@@ -30,25 +30,25 @@ fn retained() -> World {
 fn situations() -> Vec<(&'static str, World, i64)> {
     vec![
         ("The first token is on its way", World::fresh(), 0),
-        ("The first token fails and may pass", World::fresh().failed(Blame::Retry, Reason::Retrying, minute(0)), 0),
-        ("The first token fails and an admin must act", World::fresh().failed(Blame::Admin, Reason::ClientRejected, minute(0)), 0),
-        ("The first answer is lost", World::fresh().rotating().remembering_a_refused_seed("z").unanswered(&seed("a"), minute(0)).failed(Blame::Retry, Reason::OutcomeUnknown, minute(0)), 0),
+        ("The first token fails and may pass", World::fresh().failed(FailureClass::Retry, Reason::Retrying, minute(0)), 0),
+        ("The first token fails and an admin must act", World::fresh().failed(FailureClass::AdminConfig, Reason::ClientRejected, minute(0)), 0),
+        ("The first answer is lost", World::fresh().rotating().remembering_a_refused_seed("z").unanswered(&seed("a"), minute(0)).failed(FailureClass::Retry, Reason::OutcomeUnknown, minute(0)), 0),
         ("The client Secret is missing", World::fresh().without_client(), 0),
         ("The seed Secret is missing", World::fresh().without_seed(), 0),
-        ("The first seed is refused", World::fresh().remembering_a_refused_seed("a").failed(Blame::Reauthorize, Reason::SeedRejected, minute(0)), 0),
+        ("The first seed is refused", World::fresh().remembering_a_refused_seed("a").failed(FailureClass::Reauthorize, Reason::SeedRejected, minute(0)), 0),
         ("All is well", hour(), 1),
-        ("A refresh fails, the token is valid", hour().failed(Blame::Retry, Reason::Retrying, minute(40)), 40),
-        ("A refresh fails, the token has expired", hour().failed(Blame::Retry, Reason::Retrying, minute(60)), 60),
-        ("An admin must act, the token has expired", hour().failed(Blame::Admin, Reason::ClientRejected, minute(60)), 60),
+        ("A refresh fails, the token is valid", hour().failed(FailureClass::Retry, Reason::Retrying, minute(40)), 40),
+        ("A refresh fails, the token has expired", hour().failed(FailureClass::Retry, Reason::Retrying, minute(60)), 60),
+        ("An admin must act, the token has expired", hour().failed(FailureClass::AdminConfig, Reason::ClientRejected, minute(60)), 60),
         ("The client is missing, the token has expired", hour().without_client(), 60),
         ("The token has expired and nothing has failed", rotating_hour().attempting(Source::Grant, crate::lifecycle::AttemptHolder::Other { watched: jiff::SignedDuration::ZERO }), 60),
-        ("An answer is lost", rotating_hour().unanswered(&Source::Grant, minute(40)).failed(Blame::Retry, Reason::OutcomeUnknown, minute(40)), 41),
+        ("An answer is lost", rotating_hour().unanswered(&Source::Grant, minute(40)).failed(FailureClass::Retry, Reason::OutcomeUnknown, minute(40)), 41),
         ("An answer is lost, found after a restart", rotating_hour().unanswered(&Source::Grant, minute(40)), 41),
-        ("The grant is refused, the token is valid", hour().failed(Blame::Reauthorize, Reason::GrantRevoked, minute(40)), 41),
-        ("The grant is refused, the token has expired", hour().failed(Blame::Reauthorize, Reason::GrantRevoked, minute(40)), 60),
-        ("A new seed is refused", rotating_hour().seeded("b").ledger("b", Verdict::Refused).failed(Blame::Reauthorize, Reason::SeedRejected, minute(10)), 11),
+        ("The grant is refused, the token is valid", hour().failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(40)), 41),
+        ("The grant is refused, the token has expired", hour().failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(40)), 60),
+        ("A new seed is refused", rotating_hour().seeded("b").ledger("b", Verdict::Refused).failed(FailureClass::Reauthorize, Reason::SeedRejected, minute(10)), 11),
         ("A new seed was refused, and a refresh has worked since", rotating_hour().seeded("b").ledger("b", Verdict::Refused), 11),
-        ("A replacement is refused where nothing rotates", hour().seeded("b").ledger("b", Verdict::Refused).failed(Blame::Reauthorize, Reason::SeedRejected, minute(10)), 60),
+        ("A replacement is refused where nothing rotates", hour().seeded("b").ledger("b", Verdict::Refused).failed(FailureClass::Reauthorize, Reason::SeedRejected, minute(10)), 60),
         ("The seed is gone where nothing rotates", hour().without_seed(), 60),
         ("The client has changed", hour().with_client("client-2"), 10),
         ("The client has changed and may not use the seed in sight", hour().with_client("client-2").seeded("b").token_secret(|token| {

@@ -9,12 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::worlds::{failure, minute, row, start};
 use crate::{
-    api::{ConditionType, EmailAssetStatus, Reason, Rotation},
+    api::{ConditionType, EmailAssetStatus, FailureClass, Reason, Rotation},
     lifecycle::{
-        Attempt, Blame, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input,
-        InputVersion, Lifetime, Origin, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret,
-        Verdict, World, condition, decide, gives_up, grant_is_dead, grant_lives, inputs_now, note_failure,
-        note_success, record, record_to_begin_with, status,
+        Attempt, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input, InputVersion,
+        Lifetime, Origin, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret, Verdict, World,
+        condition, decide, gives_up, grant_is_dead, grant_lives, inputs_now, note_failure, note_success, record,
+        record_to_begin_with, status,
     },
 };
 
@@ -297,22 +297,24 @@ impl Life {
         let failed = match (answer, &redeem.source) {
             (Answer::Refused, Source::Seed(fingerprint)) => {
                 self.note_refused(ledger_line(fingerprint, Verdict::Refused, redeem));
-                failure(Blame::Reauthorize, Reason::SeedRejected)
+                failure(FailureClass::Reauthorize, Reason::SeedRejected)
             }
             (Answer::Refused, Source::Grant) if redeem.history == History::AnswerLost => {
-                failure(Blame::Reauthorize, Reason::GrantLost)
+                failure(FailureClass::Reauthorize, Reason::GrantLost)
             }
-            (Answer::Refused, Source::Grant) => failure(Blame::Reauthorize, Reason::GrantRevoked),
-            (Answer::BadClient, Source::Seed(_)) if grant_lives => failure(Blame::Admin, Reason::SeedRejected),
-            (Answer::BadClient, _) => failure(Blame::Admin, Reason::ClientRejected),
+            (Answer::Refused, Source::Grant) => failure(FailureClass::Reauthorize, Reason::GrantRevoked),
+            (Answer::BadClient, Source::Seed(_)) if grant_lives => {
+                failure(FailureClass::AdminConfig, Reason::SeedRejected)
+            }
+            (Answer::BadClient, _) => failure(FailureClass::AdminConfig, Reason::ClientRejected),
             (Answer::TooMany(wish), _) => crate::lifecycle::Failure {
                 retry_after: wish.map(SignedDuration::from_secs),
-                ..failure(Blame::Throttled, Reason::Throttled)
+                ..failure(FailureClass::Throttled, Reason::Throttled)
             },
             (Answer::Silence | Answer::Crash, source) if redeem.fencing == Fencing::Recorded => {
                 return self.note_silence(&source.clone());
             }
-            _ => failure(Blame::Retry, Reason::Retrying),
+            _ => failure(FailureClass::Retry, Reason::Retrying),
         };
         note_failure(&mut self.world, failed, self.now, 0.5);
     }
@@ -335,9 +337,9 @@ impl Life {
                         .1,
                 };
                 self.note_refused(record);
-                failure(Blame::Reauthorize, Reason::SeedRejected)
+                failure(FailureClass::Reauthorize, Reason::SeedRejected)
             }
-            _ => failure(Blame::Retry, Reason::OutcomeUnknown),
+            _ => failure(FailureClass::Retry, Reason::OutcomeUnknown),
         };
         note_failure(&mut self.world, failed, self.now, 0.5);
     }

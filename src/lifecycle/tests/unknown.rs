@@ -7,8 +7,8 @@ use super::{
     worlds::{minute, seed},
 };
 use crate::{
-    api::Reason,
-    lifecycle::{AttemptHolder, Blame, History, Input, Source, Step, Verdict, World, decide, gives_up},
+    api::{FailureClass, Reason},
+    lifecycle::{AttemptHolder, History, Input, Source, Step, Verdict, World, decide, gives_up},
 };
 
 const FRESH: &str = "R T Fresh | A T Stored | X T Refreshed";
@@ -279,7 +279,9 @@ fn a_candidate_is_given_up_only_while_another_grant_lives() {
     assert!(gives_up(&once, &seed("b")));
     assert!(!gives_up(&once, &seed("c")), "the first silence settles nothing");
     assert!(!gives_up(&once, &Source::Grant));
-    let dead = once.clone().failed(Blame::Reauthorize, Reason::GrantRevoked, minute(2));
+    let dead = once
+        .clone()
+        .failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(2));
     assert!(!gives_up(&dead, &seed("b")), "it is the only hope");
     let unread = World {
         client: Input::Unusable("Gone.".to_owned()),
