@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{
     conditions::{self, Says, View},
     facts, schedule,
-    world::{Binding, Plan, PlanRefusal, Slot, TokenSecret, World},
+    world::{Binding, Generation, Plan, PlanRefusal, Slot, TokenSecret, World},
 };
 use crate::api::{ConditionType, EmailAssetStatus, FailureStatus, GrantStatus, HandledRequests, Reason, TokenStatus};
 
@@ -54,12 +54,13 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
     if let Ok(plan) = &world.plan {
         status.token = token_status(world, plan);
     }
-    if let Some(record) = facts::record(world).filter(|record| record.binding.is_some()) {
+    let newest = facts::newest_generation(world);
+    if facts::binding(world).is_some() || newest > Generation::default() {
+        let granted = facts::record(world).and_then(|record| record.granted);
         let known = status.grant.take().unwrap_or_default();
-        let generation = facts::newest_generation(world).0;
         status.grant = Some(GrantStatus {
-            grant_time: record.granted.map(whole_second).or(known.grant_time),
-            generation: Some(i64::try_from(generation).unwrap_or(i64::MAX)),
+            grant_time: granted.map(whole_second).or(known.grant_time),
+            generation: Some(i64::try_from(newest.0).unwrap_or(i64::MAX)),
             ..known
         });
     }
