@@ -11,10 +11,17 @@
     reason = "a test that cannot go on says so by panicking, in helpers too"
 )]
 
+mod crash;
 mod deploy;
+mod errors;
 mod harness;
+mod hosts;
 mod inputs;
 mod life;
+mod quiet;
+mod replicas;
 mod resource;
+mod secrecy;
 mod secrets;
 mod support;
+mod tolerance;
