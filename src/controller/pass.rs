@@ -104,7 +104,7 @@ impl Pass {
             }
             let decision = lifecycle::decide(&world, now());
             if decision.step == Step::Rest {
-                return self.rest(&world, &decision, outcome).await;
+                return Box::pin(self.rest(&world, &decision, outcome)).await;
             }
             outcome = PassOutcome::Acted;
             debug!(asset = %self.key, step = ?decision.step, "acting");
