@@ -45,9 +45,12 @@ pub(super) async fn write(
     over: Over,
 ) -> bool {
     let shown = context.registry.status(key, asset.status.as_ref());
-    if *status == shown && !context.registry.owes_status(key) {
+    let owed = context.registry.owes_status(key);
+    if *status == shown && !owed {
         return true;
     }
+    // The watch may not show our last write yet, whose turns were told already.
+    let told = if owed { asset.status.clone() } else { Some(shown) };
     let mut operations = vec![json!({"op": "add", "path": "/status", "value": status})];
     if over == Over::WhatWasSeen {
         let seen = asset.resource_version().unwrap_or_default();
@@ -82,7 +85,7 @@ pub(super) async fn write(
             context
                 .registry
                 .wrote_status(key, status.clone(), number(&written.metadata));
-            tell(context, asset, asset.status.as_ref(), status, adopted).await;
+            tell(context, asset, told.as_ref(), status, adopted).await;
             true
         }
         Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => {
@@ -194,10 +197,14 @@ fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<(Even
 
 fn cut(note: String) -> String {
     if note.len() <= LONGEST_NOTE {
-        note
-    } else {
-        note.chars().take(LONGEST_NOTE / 4).collect()
+        return note;
     }
+    let most = LONGEST_NOTE.saturating_sub('…'.len_utf8());
+    let end = (0..=most).rev().find(|end| note.is_char_boundary(*end));
+    let mut note = note;
+    note.truncate(end.unwrap_or_default());
+    note.push('…');
+    note
 }
 
 /// Says of an asset that cannot be read what is wrong with it, once.

@@ -101,7 +101,7 @@ pub(super) fn answer_request(status: &mut EmailAssetStatus, request: Option<&Str
 fn token_status(world: &World, plan: &Plan) -> Option<TokenStatus> {
     let known = world.status.token.as_ref();
     match &world.token {
-        Slot::Ours(token) => Some(of_published(token, plan, world.jitter, known)),
+        Slot::Ours(token) => Some(of_published(token, plan, world)),
         // What was said of a token that is gone would mislead; when it was issued keeps us from fetching one as often as somebody deletes it.
         Slot::Free => known.map(|known| TokenStatus {
             issue_time: known.issue_time.clone(),
@@ -112,12 +112,16 @@ fn token_status(world: &World, plan: &Plan) -> Option<TokenStatus> {
     }
 }
 
-fn of_published(token: &TokenSecret, plan: &Plan, jitter: f64, known: Option<&TokenStatus>) -> TokenStatus {
+fn of_published(token: &TokenSecret, plan: &Plan, world: &World) -> TokenStatus {
+    let (jitter, known) = (world.jitter, world.status.token.as_ref());
     let secret = &plan.names.token_secret;
     let life = token.record.lifetime;
     let issue_time = life.map(|life| whole_second(life.issued));
     let counted = known.and_then(|known| known.refresh_count).unwrap_or_default();
-    let same = known.is_some_and(|known| known.issue_time == issue_time);
+    // Two tokens can be of the same second, so the generation tells them apart.
+    let generation = i64::try_from(token.record.generation.0).ok();
+    let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
+    let same = known.is_some_and(|known| known.issue_time == issue_time) && shown == generation;
     TokenStatus {
         secret_name: Some(secret.rsplit('/').next().unwrap_or(secret).to_owned()),
         issue_time,

@@ -13,10 +13,15 @@
 
 mod crash;
 mod deploy;
+mod errors;
 mod harness;
+mod hosts;
 mod inputs;
 mod life;
+mod quiet;
 mod replicas;
 mod resource;
+mod secrecy;
 mod secrets;
 mod support;
+mod tolerance;

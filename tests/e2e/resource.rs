@@ -139,7 +139,7 @@ async fn kubectl_explains_every_field() {
         let text = cluster.kubectl(&["explain", &field]).await;
         let (_, rest) = text.split_once("DESCRIPTION:").unwrap_or(("", ""));
         let (description, below) = rest.split_once("FIELDS:").unwrap_or((rest, ""));
-        if description.contains("<empty>") || description.trim().len() < 20 {
+        if description.contains("<empty>") || description.trim().len() < 10 {
             unexplained.push(field.clone());
         }
         for line in below.lines() {

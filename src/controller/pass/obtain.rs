@@ -17,7 +17,7 @@ use crate::{
         redeem::{Ended, Job, LastTry},
         registry::Unpublished,
     },
-    lifecycle::{self, Failure, Fencing, InputVersion, Record, Redeem, SeedRecord, Source, Verdict, World},
+    lifecycle::{self, Failure, Fencing, Record, Redeem, SeedRecord, Source, Verdict, World},
     oauth::{self, CaBundle, Class, Redemption},
     store::{Changes, Contents, Key, Kind, Seen, annotations, grant, inputs},
 };
@@ -64,7 +64,7 @@ impl Pass {
                 Ok(contents) => {
                     self.take_in(&key, contents.as_ref());
                     self.inputs.client =
-                        contents.map(|contents| (contents.seen.version(), inputs::client(&key, &contents)));
+                        contents.map(|contents| (self.client_edition(&contents.seen), inputs::client(&key, &contents)));
                 }
                 Err(error) => return self.trouble(&error),
             }
@@ -76,8 +76,12 @@ impl Pass {
         match self.context.secrets.read(&key).await {
             Ok(contents) => {
                 self.take_in(&key, contents.as_ref());
-                self.inputs.seed =
-                    contents.map(|contents| (contents.seen.version(), inputs::seed(&key, &contents, &data_key)));
+                self.inputs.seed = contents.map(|contents| {
+                    (
+                        self.seed_edition(&contents.seen),
+                        inputs::seed(&key, &contents, &data_key),
+                    )
+                });
             }
             Err(error) => return self.trouble(&error),
         }
@@ -295,14 +299,14 @@ impl Pass {
     }
 
     pub(super) fn inputs_are_stale(&self) -> bool {
-        let stale = |read: Option<&InputVersion>, key: &Key| read != self.version_of(key).as_ref();
-        let client = self
-            .client_key()
-            .is_some_and(|key| stale(self.inputs.client.as_ref().map(|(version, _)| version), &key));
-        let key = self.seed_key();
+        let current = |key: &Key| self.context.index.get(key);
+        let client = self.client_key().is_some_and(|key| {
+            let read = self.inputs.client.as_ref().map(|(version, _)| version.clone());
+            read != current(&key).map(|seen| self.client_edition(&seen))
+        });
+        let read = self.inputs.seed.as_ref().map(|(version, _)| version.clone());
         // A seed Secret that is gone does not matter to a grant that is stored.
-        let seed =
-            self.version_of(&key).is_some() && stale(self.inputs.seed.as_ref().map(|(version, _)| version), &key);
+        let seed = current(&self.seed_key()).is_some_and(|current| read != Some(self.seed_edition(&current)));
         client || seed
     }
 

@@ -15,9 +15,6 @@ use tokio::process::{Child, Command};
 use super::certificates::Certificates;
 use super::run::use_ring;
 
-/// In the folder of a run: every token and client secret that the servers of the run issued, one a line.
-const SECRETS_FILE: &str = "secrets-that-no-log-may-hold";
-
 /// A running authorization server. It ends with this value, or with the test process.
 #[derive(Debug)]
 pub(crate) struct AuthorizationServer {
@@ -258,7 +255,7 @@ impl AuthorizationServer {
     async fn start_with(flags: &[&str]) -> Self {
         use_ring();
         let certificates = Certificates::shared();
-        let secrets = super::run::run_directory().join(SECRETS_FILE);
+        let secrets = super::run::run_directory().join(super::run::SECRETS_FILE);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authorization-server/server.mjs");
         let mut process = Command::new("node")
             // oidc-provider warns of each feature that is not for production.
