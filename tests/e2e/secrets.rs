@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{
-    CLIENT, Rotation, SharedStage, condition, generation_of, mailbox, text, until, wait_for, wait_until_gone,
+    CLIENT, Rotation, SharedStage, Stage, condition, generation_of, mailbox, text, until, wait_for, wait_until_gone,
 };
 
 #[tokio::test]
@@ -415,12 +415,23 @@ async fn strip(stage: &SharedStage, secret: &str) {
 
 #[tokio::test]
 async fn a_namespace_is_deleted_quietly() {
-    let stage = SharedStage::join().await;
-    let doomed = stage.cluster.namespace("doomed").await;
-    let alone = SharedStage::alone("quiet-end", &["--watch-namespace", &doomed]).await;
+    let alone = Stage::set("quiet-end").await;
+    let doomed = alone.cluster.namespace("doomed").await;
+    // Rights that do not go with the namespace, as with the ClusterRole of `deploy/`.
+    let account = format!("{}:operator", alone.namespace);
+    let grant = [
+        "create",
+        "clusterrolebinding",
+        &doomed,
+        "--clusterrole=emailasset-operator",
+        "--serviceaccount",
+        &account,
+    ];
+    alone.cluster.kubectl(&grant).await;
+    let operator = alone.operator_with(&["--watch-namespace", &doomed], &[]).await;
     let secrets: Api<Secret> = Api::namespaced(alone.client.clone(), &doomed);
     let assets: Api<EmailAsset> = Api::namespaced(alone.client.clone(), &doomed);
-    let client = alone.secret("oauth-client").await;
+    let client = alone.secrets.get("oauth-client").await.unwrap();
     create_secret(&secrets, "oauth-client", &client, None).await;
     for index in 0..5 {
         let name = format!("doomed-{index}");
@@ -440,11 +451,11 @@ async fn a_namespace_is_deleted_quietly() {
         })
         .await;
     }
-    let before = complaints(&alone.operator.log()).len();
+    let before = complaints(&operator.log()).len();
     let namespaces: Api<Namespace> = Api::all(alone.client.clone());
     namespaces.delete(&doomed, &DeleteParams::default()).await.unwrap();
     wait_until_gone(&namespaces, &doomed).await;
-    let log = alone.operator.log();
+    let log = operator.log();
     let after = complaints(&log);
     assert!(after.len() <= before, "{:#?}", &after[before..]);
 }
