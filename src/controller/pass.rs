@@ -15,6 +15,7 @@ use super::{
     observe::{Resolved, now},
     redeem::{self, Chain},
     registry::Unpublished,
+    status::Over,
 };
 use crate::{
     api::{EmailAsset, EmailAssetStatus},
@@ -145,7 +146,12 @@ impl Pass {
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
-            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted).await {
+            let over = if self.context.fence.open().is_some() {
+                Over::Anything
+            } else {
+                Over::WhatWasSeen
+            };
+            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted, over).await {
                 return (Action::requeue(AFTER_TROUBLE), PassOutcome::Failed);
             }
         }

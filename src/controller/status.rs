@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fail::fail_point;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -25,6 +26,15 @@ use crate::{
 /// Longer notes are refused by the API server.
 const LONGEST_NOTE: usize = 1000;
 
+/// Which status may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Any: this replica leads, and nobody else writes.
+    Anything,
+    /// The one that this pass has seen. This replica leads no more: what another has written since is newer.
+    WhatWasSeen,
+}
+
 /// Writes the status, if it says anything new, and the Events of its turns. False when the API server did not take it.
 pub(super) async fn write(
     context: &Arc<Context>,
@@ -32,6 +42,7 @@ pub(super) async fn write(
     asset: &EmailAsset,
     status: &EmailAssetStatus,
     adopted: bool,
+    over: Over,
 ) -> bool {
     let shown = context.registry.status(key, asset.status.as_ref());
     let owed = context.registry.owes_status(key);
@@ -40,9 +51,17 @@ pub(super) async fn write(
     }
     // The watch may not show our last write yet, whose turns were told already.
     let told = if owed { asset.status.clone() } else { Some(shown) };
-    let patch: Result<json_patch::Patch, _> =
-        serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]));
-    let Ok(patch) = patch else { return false };
+    let mut operations = vec![json!({"op": "add", "path": "/status", "value": status})];
+    if over == Over::WhatWasSeen {
+        let seen = asset.resource_version().unwrap_or_default();
+        operations.insert(
+            0,
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen}),
+        );
+    }
+    let Ok(patch) = serde_json::from_value::<json_patch::Patch>(operations.into()) else {
+        return false;
+    };
     let parameters = PatchParams {
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -57,9 +76,11 @@ pub(super) async fn write(
     request
         .headers_mut()
         .insert(http::header::ACCEPT, crate::store::METADATA_ONLY);
+    fail_point!("before-status", |_| std::process::abort());
     let call = context.client.request::<PartialObjectMeta<EmailAsset>>(request);
     match tokio::time::timeout(context.settings.api_timeout, call).await {
         Ok(Ok(written)) => {
+            fail_point!("after-status", |_| std::process::abort());
             context.metrics.wrote(Written::Status, WriteResult::Written);
             context
                 .registry
@@ -69,6 +90,11 @@ pub(super) async fn write(
         }
         Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => {
             debug!(asset = %key, "the asset is gone; its status goes with it");
+            true
+        }
+        // A JSON Patch whose `test` fails is answered like this.
+        Ok(Err(kube::Error::Api(answer))) if answer.code == 422 && over == Over::WhatWasSeen => {
+            debug!(asset = %key, "another replica leads and has written a newer status");
             true
         }
         Ok(Err(error)) => {

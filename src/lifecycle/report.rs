@@ -63,7 +63,8 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
             ..known
         });
     }
-    if facts::refresh_requested(world) && answers_requests(standing) {
+    let will_not_be_met = facts::refresh_requested(world) && answers_requests(standing);
+    if facts::request_is_met(world) || will_not_be_met {
         answer_request(&mut status, world.refresh_request.as_ref());
     }
     let view = View {

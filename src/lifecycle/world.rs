@@ -237,6 +237,8 @@ pub struct Record {
     pub seeds: SeedLedger,
     /// What the inputs held.
     pub inputs: InputsSeen,
+    /// The request for a refresh that the newest answer met. The status says it too, but may fail to be written (invariant 9).
+    pub request: Option<String>,
 }
 
 /// The grant Secret: it exists where the provider rotates, might rotate, or once did.

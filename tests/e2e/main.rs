@@ -11,6 +11,7 @@
     reason = "a test that cannot go on says so by panicking, in helpers too"
 )]
 
+mod crash;
 mod deploy;
 mod errors;
 mod harness;
@@ -18,6 +19,7 @@ mod hosts;
 mod inputs;
 mod life;
 mod quiet;
+mod replicas;
 mod resource;
 mod secrecy;
 mod secrets;

@@ -144,6 +144,7 @@ impl Pass {
             record: Record {
                 inputs: lifecycle::inputs_now(world, &noted.inputs),
                 scopes: resolved.endpoints.scopes.clone(),
+                request: world.refresh_request.clone(),
                 ..noted
             },
             default_lifetime: resolved.endpoints.default_lifetime,

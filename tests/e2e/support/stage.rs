@@ -26,7 +26,7 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     pub(crate) assets: Api<EmailAsset>,
     pub(crate) secrets: Api<Secret>,
-    spool: PathBuf,
+    pub(crate) spool: PathBuf,
     kubeconfig: PathBuf,
 }
 
