@@ -176,13 +176,13 @@ async fn labels_and_annotations_of_the_spec_come_and_go_and_others_stay() {
             .and_then(|all| all.get(key).cloned())
     };
 
-    let wish = json!({"secret": {"labels": {"app.kubernetes.io/part-of": "desk"}, "annotations": {"app.kubernetes.io/owner": "jo"}}});
-    stage.change_spec("labelled", &wish).await;
-    let with = wait_for(&stage.secrets, "labelled-token", "it has the label", |secret| {
+    let wanted = json!({"secret": {"labels": {"app.kubernetes.io/part-of": "desk"}, "annotations": {"app.kubernetes.io/owner": "jo"}}});
+    stage.change_spec("labelled", &wanted).await;
+    let labelled = wait_for(&stage.secrets, "labelled-token", "it has the label", |secret| {
         label(secret, "app.kubernetes.io/part-of").as_deref() == Some("desk")
     })
     .await;
-    assert_eq!(note(&with, "app.kubernetes.io/owner").as_deref(), Some("jo"));
+    assert_eq!(note(&labelled, "app.kubernetes.io/owner").as_deref(), Some("jo"));
 
     stage.change_spec("labelled", &json!({"secret": null})).await;
     let without = wait_for(&stage.secrets, "labelled-token", "the label is gone", |secret| {
@@ -296,13 +296,11 @@ async fn an_input_may_not_be_a_secret_that_the_operator_writes() {
             json!({"oauth2": {"clientCredentialsRef": {"name": "source-grant"}}}),
         ),
     ];
-    let before = stage.server.counters().await;
     for (thief, spec) in &thieves {
         stage.seed_rotating(thief, Rotation::None).await;
         stage.apply(&stage.manifest(thief, "None", spec)).await;
         stage.wait_for_condition(thief, Ready, "False", "InvalidSpec").await;
     }
-    drop(before);
     for (thief, _) in &thieves {
         assert!(
             stage
