@@ -22,7 +22,7 @@ pub(crate) struct AuthorizationServer {
     pub(crate) endpoints: Endpoints,
     http: Client,
     // Holding it holds its standard input: the server ends when that does, with the last of its doors.
-    _process: Arc<Child>,
+    process: Arc<Child>,
 }
 
 /// Where the server is.
@@ -284,7 +284,7 @@ impl AuthorizationServer {
         Self {
             endpoints: serde_json::from_str(&hello).expect("one line of JSON"),
             http: http_client(),
-            _process: Arc::new(process),
+            process: Arc::new(process),
         }
     }
 
@@ -293,7 +293,7 @@ impl AuthorizationServer {
         Self {
             endpoints: self.endpoints.clone(),
             http: http_client(),
-            _process: Arc::clone(&self._process),
+            process: Arc::clone(&self.process),
         }
     }
 
