@@ -9,8 +9,10 @@
 //! [`run`] is the whole life of a replica. It keeps its caches warm whether it leads or not, so that it can act at once when it does; only the leader's passes do
 //! anything. What must never be interrupted (`redeem`) runs on tasks of its own, which the end of leadership does not touch and shutdown waits for.
 
+mod clients;
 mod context;
 mod explain;
+mod lean;
 mod observe;
 mod pass;
 mod redeem;
@@ -36,7 +38,8 @@ use tracing::{debug, info};
 
 pub use self::context::Settings;
 use self::{
-    context::{Context, Gates, Watched},
+    context::{Context, Gates},
+    lean::Watched,
     pass::Pass,
     registry::Registry,
     watch::Synced,
@@ -88,6 +91,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         client: parts.client,
         index: Index::default(),
         registry: Registry::default(),
+        clients: clients::Clients::default(),
         assets,
         catalogue: parts.catalogue,
         token_client: parts.token_client,
@@ -109,7 +113,12 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
     let leadership = parts.leadership.clone();
     let metrics_of_leadership = Arc::clone(&context.metrics);
     let reconsider = stream::once(async move { synced_now.reached(wanted).await })
-        .chain(WatchStream::new(parts.leadership).map(move |now| metrics_of_leadership.leadership_is(now)));
+        .filter_map(|()| std::future::ready(None))
+        .chain(WatchStream::new(parts.leadership).filter_map(move |now| {
+            metrics_of_leadership.leadership_is(now);
+            // A replica on standby does nothing with an asset: looking at all of them would be in vain.
+            std::future::ready((now == Leadership::Leading).then_some(()))
+        }));
     let readiness = parts.readiness;
     let all_synced = synced.clone();
     tracker.spawn(until(parts.stopping.clone(), async move {

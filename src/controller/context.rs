@@ -8,7 +8,6 @@ use std::{
 
 use kube::{
     Client,
-    core::DeserializeGuard,
     runtime::{
         events::{Recorder, Reporter},
         reflector::{ObjectRef, Store},
@@ -17,18 +16,15 @@ use kube::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::registry::Registry;
+use super::{clients::Clients, lean::Watched, registry::Registry};
 use crate::{
-    api::{AllowedKeys, EmailAsset, names},
+    api::{AllowedKeys, names},
     leader::Fence,
     oauth::{Class, Outcome, TokenClient},
     provider::Catalogue,
     store::{Index, Key, Secrets, StoreError, spool::Spool},
     telemetry::metrics::{Metrics, RequestClass, RequestOutcome},
 };
-
-/// An asset as the watch delivers it: one that cannot be read never stops the watch.
-pub(super) type Watched = DeserializeGuard<EmailAsset>;
 
 /// How the controller works.
 #[derive(Debug, Clone)]
@@ -54,6 +50,7 @@ pub(super) struct Context {
     pub(super) secrets: Secrets,
     pub(super) index: Index,
     pub(super) registry: Registry,
+    pub(super) clients: Clients,
     pub(super) assets: Store<Watched>,
     pub(super) catalogue: Catalogue,
     pub(super) token_client: TokenClient,

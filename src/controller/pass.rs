@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, info, warn};
 
 use super::{
+    clients::ClientRead,
     context::{Context, reference},
     explain::{self, Question},
     observe::{Resolved, now},
@@ -24,7 +25,7 @@ use crate::{
     store::{
         Changes, Contents, Key, Kind, Seen, StoreError, What, annotations,
         grant::{self, Belongs, End},
-        inputs::{self, Client},
+        inputs,
         token::{AccessToken, KeepsLedger, published_record},
     },
 };
@@ -39,7 +40,7 @@ const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 /// What this pass has read of the inputs.
 #[derive(Default)]
 pub(super) struct InputsRead {
-    pub(super) client: Option<(InputVersion, Result<Client, String>)>,
+    pub(super) client: Option<ClientRead>,
     pub(super) seed: Option<(InputVersion, Result<SecretString, String>)>,
 }
 
@@ -58,6 +59,15 @@ pub(super) struct Pass {
     place: Option<OwnedSemaphorePermit>,
     adopted: bool,
     redemptions: usize,
+}
+
+/// Which inputs are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    /// The client: the refresh token to send stands in the grant Secret.
+    Client,
+    /// The client and the seed.
+    ClientAndSeed,
 }
 
 /// How a step went.
@@ -163,7 +173,7 @@ impl Pass {
                 {
                     return flow;
                 }
-                self.read_inputs().await
+                self.read_inputs(Needed::ClientAndSeed).await
             }
             Step::ConfirmGrant => {
                 let looked = self.context.look(&self.grant_key()).await;
@@ -244,32 +254,44 @@ impl Pass {
         }
     }
 
-    async fn read_inputs(&mut self) -> Flow {
-        if let Some(key) = self.client_key() {
-            match self.context.secrets.read(&key).await {
-                Ok(contents) => {
-                    self.take_in(&key, contents.as_ref());
-                    self.inputs.client =
-                        contents.map(|contents| (contents.seen.version(), inputs::client(&key, &contents)));
-                }
-                Err(error) => return self.trouble(&error),
-            }
+    async fn read_inputs(&mut self, needed: Needed) -> Flow {
+        if let Err(error) = self.read_client().await {
+            return self.trouble(&error);
         }
-        let (key, data_key) = (
-            self.seed_key(),
-            self.asset.spec.oauth2.refresh_token_secret_ref.key.clone(),
-        );
-        match self.context.secrets.read(&key).await {
-            Ok(contents) => {
-                self.take_in(&key, contents.as_ref());
-                self.inputs.seed =
-                    contents.map(|contents| (contents.seen.version(), inputs::seed(&key, &contents, &data_key)));
-            }
-            Err(error) => return self.trouble(&error),
+        if needed == Needed::ClientAndSeed
+            && let Err(error) = self.read_seed().await
+        {
+            return self.trouble(&error);
         }
         // The hosts that the Secrets name were read with them.
         self.resolved = self.resolve();
         Flow::On
+    }
+
+    async fn read_client(&mut self) -> Result<(), StoreError> {
+        let Some(key) = self.client_key() else { return Ok(()) };
+        let known = self.version_of(&key);
+        self.inputs.client = known.and_then(|edition| self.context.clients.get(&key, &edition));
+        if self.inputs.client.is_none() {
+            let contents = self.context.secrets.read(&key).await?;
+            self.take_in(&key, contents.as_ref());
+            self.inputs.client = contents.map(|contents| (contents.seen.version(), inputs::client(&key, &contents)));
+            if let Some(read) = &self.inputs.client {
+                self.context.clients.keep(key, read.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_seed(&mut self) -> Result<(), StoreError> {
+        let (key, data_key) = (
+            self.seed_key(),
+            self.asset.spec.oauth2.refresh_token_secret_ref.key.clone(),
+        );
+        let contents = self.context.secrets.read(&key).await?;
+        self.take_in(&key, contents.as_ref());
+        self.inputs.seed = contents.map(|contents| (contents.seen.version(), inputs::seed(&key, &contents, &data_key)));
+        Ok(())
     }
 
     fn take_in(&self, key: &Key, contents: Option<&Contents>) {
@@ -645,8 +667,12 @@ impl Pass {
 
     /// Puts the request together. Contents are read now if this pass has not read them, and must be the ones that the decision was made about.
     async fn redemption(&mut self, world: &World, redeem: &Redeem) -> Result<Redemption, Flow> {
-        if self.inputs_are_stale() {
-            return match self.read_inputs().await {
+        let needed = match (&redeem.source, world.grant.ours()) {
+            (Source::Grant, Some(_)) => Needed::Client,
+            _ => Needed::ClientAndSeed,
+        };
+        if self.inputs_are_stale(needed) {
+            return match self.read_inputs(needed).await {
                 Flow::On => Err(Flow::On),
                 stop @ Flow::Stop(_) => Err(stop),
             };
@@ -654,9 +680,9 @@ impl Pass {
         let Ok(resolved) = &self.resolved else {
             return Err(Flow::On);
         };
-        let refresh_token = match (&redeem.source, world.grant.ours()) {
-            (Source::Grant, Some(_)) => self.stored_refresh_token().await?,
-            _ => match &self.inputs.seed {
+        let refresh_token = match needed {
+            Needed::Client => self.stored_refresh_token().await?,
+            Needed::ClientAndSeed => match &self.inputs.seed {
                 Some((_, Ok(seed))) => seed.clone(),
                 _ => return Err(Flow::On),
             },
@@ -686,15 +712,15 @@ impl Pass {
         })
     }
 
-    fn inputs_are_stale(&self) -> bool {
+    fn inputs_are_stale(&self, needed: Needed) -> bool {
         let stale = |read: Option<&InputVersion>, key: &Key| read != self.version_of(key).as_ref();
         let client = self
             .client_key()
             .is_some_and(|key| stale(self.inputs.client.as_ref().map(|(version, _)| version), &key));
         let key = self.seed_key();
-        // A seed Secret that is gone does not matter to a grant that is stored.
-        let seed =
-            self.version_of(&key).is_some() && stale(self.inputs.seed.as_ref().map(|(version, _)| version), &key);
+        let seed = needed == Needed::ClientAndSeed
+            && self.version_of(&key).is_some()
+            && stale(self.inputs.seed.as_ref().map(|(version, _)| version), &key);
         client || seed
     }
 

@@ -13,4 +13,5 @@
 
 mod harness;
 mod life;
+mod slow_host;
 mod support;

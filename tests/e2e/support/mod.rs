@@ -19,6 +19,7 @@
 mod authorization_server;
 mod certificates;
 mod cluster;
+mod measurements;
 mod operator;
 mod run;
 mod stage;
@@ -27,6 +28,7 @@ mod wait;
 pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match, Rotation, Step};
 pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
+pub(crate) use measurements::{Table, record};
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, random_suffix, run_directory};
 pub(crate) use stage::{CLIENT, Stage, condition, generation_of, install_crds, mailbox, text};
