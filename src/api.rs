@@ -24,7 +24,7 @@ mod spec;
 mod status;
 pub mod validate;
 
-pub use conditions::{ConditionType, Reason};
+pub use conditions::{ConditionType, FailureClass, Reason};
 pub use crd::{crd, crd_yaml};
 pub use spec::{
     ClientAuthentication, EmailAsset, EmailAssetSpec, Grant, GrantDeletionPolicy, KeyRef, MailServer, NameRef, OAuth2,

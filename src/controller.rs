@@ -12,6 +12,7 @@
 mod clients;
 mod context;
 mod explain;
+mod gates;
 mod lean;
 mod observe;
 mod pass;
@@ -28,7 +29,7 @@ use kube::{
     runtime::{
         Controller,
         controller::{Action, Config},
-        reflector,
+        reflector::{self, ObjectRef},
     },
 };
 use tokio::sync::{mpsc, watch as channel};
@@ -37,13 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
 pub use self::context::Settings;
-use self::{
-    context::{Context, Gates},
-    lean::Watched,
-    pass::Pass,
-    registry::Registry,
-    watch::Synced,
-};
+use self::{context::Context, gates::Gates, lean::Watched, pass::Pass, registry::Registry, watch::Synced};
 use crate::{
     leader::{Fence, Leadership},
     oauth::TokenClient,
@@ -51,7 +46,7 @@ use crate::{
     store::{Index, Key, Kind, Secrets, spool::Spool},
     telemetry::{
         health::Readiness,
-        metrics::{AssetSample, Metrics, PassOutcome, Ready},
+        metrics::{AssetSample, Metrics, Ready},
     },
 };
 
@@ -86,7 +81,11 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
     let tracker = TaskTracker::new();
     let namespaces = settings.namespaces.clone();
     let context = Arc::new(Context {
-        secrets: Secrets::new(parts.client.clone(), settings.api_timeout),
+        secrets: Secrets::new(
+            parts.client.clone(),
+            settings.api_timeout,
+            context::writes_counted_by(&metrics),
+        ),
         recorder: context::recorder(parts.client.clone(), &settings.instance),
         client: parts.client,
         index: Index::default(),
@@ -97,7 +96,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         token_client: parts.token_client,
         spool: parts.spool,
         fence: parts.fence,
-        gates: Gates::new(settings.requests_per_host),
+        gates: gates(settings.requests_per_host, waker.clone()),
         metrics,
         tracker: tracker.clone(),
         stopping: parts.stopping.clone(),
@@ -105,7 +104,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         settings,
     });
 
-    redeem::heal(&context).await;
+    redeem::heal(&context);
     let synced = Synced::new();
     let scopes = watch::scopes(&namespaces);
     let wanted = watch_secrets(&context, &scopes, &synced).saturating_add(scopes.len());
@@ -176,22 +175,27 @@ impl Turn {
 
 async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> Action {
     let key = Key::new(&asset.namespace().unwrap_or_default(), &asset.name_any());
+    // Whatever becomes of this pass, a place that was set aside for it is taken and given back.
+    let place = context.gates.claim(&key);
     if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
         return Action::await_change();
     }
-    match &asset.0 {
-        Ok(readable) => {
-            let pass = Pass::new(Arc::clone(&context), key, readable.clone());
-            // The pass is boxed: of thousands that wait for their turn only a pointer is held.
-            let action = Box::pin(pass.run()).await;
-            context.metrics.reconciled(PassOutcome::Rested);
-            action
-        }
-        Err(_) => {
-            status::write_unreadable(&context, &key, &asset).await;
-            Action::await_change()
-        }
-    }
+    let Ok(readable) = &asset.0 else {
+        status::write_unreadable(&context, &key, &asset).await;
+        return Action::await_change();
+    };
+    let pass = Pass::new(Arc::clone(&context), key, readable.clone(), place);
+    let (action, outcome) = Box::pin(pass.run()).await;
+    context.metrics.reconciled(outcome);
+    action
+}
+
+/// Gates that wake an asset when it is its turn.
+fn gates(width: usize, waker: mpsc::UnboundedSender<ObjectRef<Watched>>) -> Gates {
+    Gates::new(width, move |asset| {
+        // The receiver is gone only when the controller is shutting down.
+        let _ = waker.send(context::reference(asset));
+    })
 }
 
 /// Starts the watches on Secrets, and says how many there are.

@@ -10,6 +10,7 @@ pub mod leader;
 pub mod lifecycle;
 pub mod oauth;
 pub mod operator;
+pub mod plugin;
 pub mod provider;
 pub mod store;
 pub mod telemetry;

@@ -19,9 +19,9 @@ mod world;
 mod tests;
 
 pub use decide::{HOLDER_GRACE, decide, inputs_now};
-pub use facts::{gives_up, record};
-pub use failure::{Blame, Failure, note_failure, note_success};
-pub use messages::new_seed;
+pub use facts::{gives_up, grant_lives, record, record_to_begin_with};
+pub use failure::{Failure, note_failure, note_success};
+pub use messages::{new_seed, seed_place};
 pub use report::{Standing, condition, grant_is_dead, status};
 pub use schedule::{Pace, backoff, renewal_time};
 pub use step::{Decision, Fencing, Origin, Redeem, Step};

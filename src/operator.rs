@@ -84,7 +84,9 @@ pub async fn run(settings: Run) -> Result<()> {
     match tokio::time::timeout(shutdown_grace, finish).await {
         Ok(finished) => finished.context("the controller ended in a panic")?,
         Err(_) => {
-            warn!("not everything that was open could be finished in time; what is spooled is stored at the next start")
+            warn!(
+                "not everything that was open could be finished in time; what is spooled is stored at the next start"
+            );
         }
     }
     server.abort();
@@ -195,11 +197,11 @@ fn host_name() -> String {
     }
 }
 
-/// Runs a future on a runtime made for the operator.
+/// Runs a future on a runtime made for this process, with its one TLS provider.
 ///
 /// # Errors
 /// When the runtime cannot be made, or the future fails.
-pub fn block_on(operator: impl Future<Output = Result<()>>) -> Result<()> {
+pub fn block_on<T>(operator: impl Future<Output = Result<T>>) -> Result<T> {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         bail!("a TLS provider was installed twice; please report this");
     }

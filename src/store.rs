@@ -11,5 +11,8 @@ mod secrets;
 pub mod spool;
 pub mod token;
 
+#[cfg(test)]
+mod tests;
+
 pub use index::{Change, Grant, Index, Key, Kind, Seen, Token, What};
-pub use secrets::{Changes, Contents, Draft, METADATA_ONLY, Secrets, StoreError, Unusable};
+pub use secrets::{Changes, Contents, Draft, METADATA_ONLY, OnWrite, Secrets, StoreError, Unusable};

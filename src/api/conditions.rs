@@ -103,6 +103,41 @@ named! {
     }
 }
 
+/// Who can do something about a failure: `status.failure.class`. An error that nobody knows is never [`FailureClass::Reauthorize`]: it would wake people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// Nobody: trouble that passes. It is tried again under backoff, for ever.
+    Retry,
+    /// Nobody: a rate limit. It is tried again after what the provider asked for.
+    Throttled,
+    /// The person of the mailbox: a new grant is needed, and trying again is useless.
+    Reauthorize,
+    /// An admin of the client, the tenant or this cluster. It is tried again slowly.
+    AdminConfig,
+    /// We do: the request was wrong. It is tried again slowly.
+    Bug,
+}
+
+impl FailureClass {
+    /// The name in status, logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "RETRY",
+            Self::Throttled => "THROTTLED",
+            Self::Reauthorize => "REAUTH",
+            Self::AdminConfig => "ADMIN_CONFIG",
+            Self::Bug => "BUG",
+        }
+    }
+}
+
+impl fmt::Display for FailureClass {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

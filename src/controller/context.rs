@@ -1,10 +1,6 @@
 //! What all passes share: clients, caches, gates and the fence.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kube::{
     Client,
@@ -13,17 +9,17 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{clients::Clients, lean::Watched, registry::Registry};
+use super::{clients::Clients, gates::Gates, lean::Watched, registry::Registry};
 use crate::{
     api::{AllowedKeys, names},
     leader::Fence,
     oauth::{Class, Outcome, TokenClient},
     provider::Catalogue,
-    store::{Index, Key, Secrets, StoreError, spool::Spool},
-    telemetry::metrics::{Metrics, RequestClass, RequestOutcome},
+    store::{Index, Key, Kind, OnWrite, Secrets, StoreError, spool::Spool},
+    telemetry::metrics::{Metrics, RequestClass, RequestOutcome, Resource, WriteResult},
 };
 
 /// How the controller works.
@@ -102,6 +98,13 @@ impl Context {
         }
     }
 
+    /// Shows how many answers wait in the spool.
+    pub(super) fn count_spool(&self) {
+        if let Ok(entries) = self.spool.entries() {
+            self.metrics.spool_has(entries.len());
+        }
+    }
+
     pub(super) fn count_request(&self, outcome: &Outcome, took: Duration) {
         let (outcome, class) = match outcome {
             Outcome::Answered(_) => (RequestOutcome::Answered, RequestClass::None),
@@ -123,6 +126,24 @@ const fn request_class(class: Class) -> RequestClass {
     }
 }
 
+/// Counts writes of Secrets.
+pub(super) fn writes_counted_by(metrics: &Arc<Metrics>) -> OnWrite {
+    let metrics = Arc::clone(metrics);
+    Arc::new(move |kind, ended| {
+        let resource = if kind == Kind::Grant {
+            Resource::GrantSecret
+        } else {
+            Resource::TokenSecret
+        };
+        let result = match ended {
+            Ok(()) => WriteResult::Written,
+            Err(StoreError::Conflict(_) | StoreError::Exists(_)) => WriteResult::Conflict,
+            Err(_) => WriteResult::Failed,
+        };
+        metrics.wrote(resource, result);
+    })
+}
+
 /// An asset's reference, as the controller's queue wants it.
 pub(super) fn reference(asset: &Key) -> ObjectRef<Watched> {
     ObjectRef::new(&asset.name).within(&asset.namespace)
@@ -135,42 +156,4 @@ pub(super) fn recorder(client: Client, instance: &str) -> Recorder {
         instance: Some(instance.to_owned()),
     };
     Recorder::new(client, reporter)
-}
-
-/// How many passes may be busy with one token endpoint at a time: one that hangs delays no other (invariant 7).
-pub(super) struct Gates {
-    width: usize,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-impl Gates {
-    pub(super) fn new(width: usize) -> Self {
-        Self {
-            width: width.max(1),
-            hosts: Mutex::default(),
-        }
-    }
-
-    /// A place at this endpoint, in the order of asking; none when the process is stopping.
-    pub(super) async fn enter(&self, host: &str, stopping: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        let gate = self.gate(host);
-        tokio::select! {
-            biased;
-            () = stopping.cancelled() => None,
-            place = gate.acquire_owned() => place.ok(),
-        }
-    }
-
-    fn gate(&self, host: &str) -> Arc<Semaphore> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        // Hosts that nobody is busy with are dropped, so that the map does not grow with every host that was ever named.
-        if hosts.len() > 256 {
-            hosts.retain(|_, gate| Arc::strong_count(gate) > 1);
-        }
-        Arc::clone(
-            hosts
-                .entry(host.to_owned())
-                .or_insert_with(|| Arc::new(Semaphore::new(self.width))),
-        )
-    }
 }

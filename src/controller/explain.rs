@@ -1,8 +1,8 @@
 //! From a server's answer to words for people: what happened, what it means, and who must do what.
 
 use crate::{
-    api::Reason,
-    lifecycle::{self, Blame, Failure, History, Names, Redeem, Source},
+    api::{FailureClass, Reason},
+    lifecycle::{self, Failure, History, Names, Redeem, Source},
     oauth::{Cause, Class, FailureKind, Refusal, TransportFailure},
     provider::Endpoints,
 };
@@ -18,9 +18,9 @@ pub(super) struct Question<'a> {
 
 /// The server said no.
 pub(super) fn refused(question: &Question<'_>, refusal: &Refusal) -> Failure {
-    let (blame, reason) = judgement(question, refusal);
+    let (class, reason) = judgement(question, refusal);
     Failure {
-        blame,
+        class,
         reason,
         code: refusal.code.to_string(),
         message: format!("{} {}", said(question, refusal), advice(question, refusal, reason))
@@ -31,18 +31,18 @@ pub(super) fn refused(question: &Question<'_>, refusal: &Refusal) -> Failure {
     }
 }
 
-fn judgement(question: &Question<'_>, refusal: &Refusal) -> (Blame, Reason) {
+fn judgement(question: &Question<'_>, refusal: &Refusal) -> (FailureClass, Reason) {
     let candidate = matches!(question.redeem.source, Source::Seed(_));
     match refusal.class {
-        Class::Retry => (Blame::Retry, Reason::Retrying),
-        Class::Throttled => (Blame::Throttled, Reason::Throttled),
-        Class::Reauthorize if candidate => (Blame::Reauthorize, Reason::SeedRejected),
-        Class::Reauthorize => (Blame::Reauthorize, dead_grant(question, refusal)),
+        Class::Retry => (FailureClass::Retry, Reason::Retrying),
+        Class::Throttled => (FailureClass::Throttled, Reason::Throttled),
+        Class::Reauthorize if candidate => (FailureClass::Reauthorize, Reason::SeedRejected),
+        Class::Reauthorize => (FailureClass::Reauthorize, dead_grant(question, refusal)),
         // A candidate that an admin must look at is no reason to hold back the grant that works.
-        Class::AdminConfig if candidate && question.grant_lives => (Blame::Admin, Reason::SeedRejected),
-        Class::Bug if candidate && question.grant_lives => (Blame::Bug, Reason::SeedRejected),
-        Class::AdminConfig => (Blame::Admin, admin_reason(refusal.cause)),
-        Class::Bug => (Blame::Bug, Reason::RequestRejected),
+        Class::AdminConfig if candidate && question.grant_lives => (FailureClass::AdminConfig, Reason::SeedRejected),
+        Class::Bug if candidate && question.grant_lives => (FailureClass::Bug, Reason::SeedRejected),
+        Class::AdminConfig => (FailureClass::AdminConfig, admin_reason(refusal.cause)),
+        Class::Bug => (FailureClass::Bug, Reason::RequestRejected),
     }
 }
 
@@ -77,7 +77,7 @@ fn said(question: &Question<'_>, refusal: &Refusal) -> String {
         .unwrap_or_default();
     let what = match question.redeem.source {
         Source::Grant => format!("a refresh for {}", question.names.email),
-        Source::Seed(_) => format!("the refresh token in Secret {}", question.names.seed),
+        Source::Seed(_) => format!("the refresh token in Secret {}", lifecycle::seed_place(question.names)),
     };
     match refusal.class {
         Class::Retry => format!("{provider} could not answer {what} ({}){words}.", code(refusal)),
@@ -166,31 +166,33 @@ fn listed(scopes: &[String]) -> String {
 
 /// The request did not leave.
 pub(super) fn not_sent(failure: &TransportFailure) -> Failure {
-    let (blame, reason, advice) = match failure.kind {
+    let (class, reason, advice) = match failure.kind {
         FailureKind::BlockedAddress => (
-            Blame::Admin,
+            FailureClass::AdminConfig,
             Reason::EndpointUnusable,
             "Loopback, link-local and metadata addresses are refused unless the operator runs with --allow-private-addresses.",
         ),
         FailureKind::Certificate => (
-            Blame::Admin,
+            FailureClass::AdminConfig,
             Reason::EndpointUnusable,
             "For a server with a private CA name its certificate in spec.oauth2.caBundleRef, or start the operator with --ca-bundle.",
         ),
         FailureKind::Endpoint => (
-            Blame::Admin,
+            FailureClass::AdminConfig,
             Reason::EndpointUnusable,
             "Correct spec.oauth2.tokenURL or refreshURL.",
         ),
-        FailureKind::Request | FailureKind::Client => (Blame::Bug, Reason::RequestRejected, "Please report this."),
+        FailureKind::Request | FailureKind::Client => {
+            (FailureClass::Bug, Reason::RequestRejected, "Please report this.")
+        }
         _ => (
-            Blame::Retry,
+            FailureClass::Retry,
             Reason::Retrying,
             "Nothing was sent. It is tried again by itself.",
         ),
     };
     Failure {
-        blame,
+        class,
         reason,
         code: failure.kind.as_str().to_owned(),
         message: format!("{failure}. {advice}"),
@@ -215,7 +217,7 @@ pub(super) fn unknown(question: &Question<'_>, failure: &TransportFailure) -> Fa
         )
     };
     Failure {
-        blame: Blame::Retry,
+        class: FailureClass::Retry,
         reason,
         code: failure.kind.as_str().to_owned(),
         message: format!("{failure}. {advice}"),
@@ -226,14 +228,27 @@ pub(super) fn unknown(question: &Question<'_>, failure: &TransportFailure) -> Fa
 
 /// A candidate went unanswered twice.
 pub(super) fn given_up(question: &Question<'_>, failure: &TransportFailure) -> Failure {
+    spent_seed(failure.kind.as_str(), &format!("{failure}."), question.names)
+}
+
+/// A candidate went unanswered twice, the second time because a process ended.
+pub(super) fn abandoned_seed(names: &Names) -> Failure {
+    spent_seed(
+        "interrupted",
+        "An operator process ended in the middle of a request.",
+        names,
+    )
+}
+
+fn spent_seed(code: &str, what: &str, names: &Names) -> Failure {
     Failure {
-        blame: Blame::Reauthorize,
+        class: FailureClass::Reauthorize,
         reason: Reason::SeedRejected,
-        code: failure.kind.as_str().to_owned(),
+        code: code.to_owned(),
         message: format!(
-            "{failure}. The refresh token in Secret {} was sent twice without an answer and may be spent. {}",
-            question.names.seed,
-            lifecycle::new_seed(question.names)
+            "{what} The refresh token in Secret {} was sent twice without an answer and may be spent. {}",
+            lifecycle::seed_place(names),
+            lifecycle::new_seed(names)
         ),
         retry_after: None,
         trace_id: None,
@@ -244,7 +259,7 @@ pub(super) fn given_up(question: &Question<'_>, failure: &TransportFailure) -> F
 pub(super) fn abandoned(endpoints: &Endpoints) -> Failure {
     let rotating = endpoints.rotation == crate::api::Rotation::Strict;
     Failure {
-        blame: Blame::Retry,
+        class: FailureClass::Retry,
         reason: if rotating {
             Reason::OutcomeUnknown
         } else {
@@ -268,7 +283,7 @@ pub(super) fn abandoned(endpoints: &Endpoints) -> Failure {
 /// Trust that the spec names is missing.
 pub(super) fn no_ca_bundle(message: String) -> Failure {
     Failure {
-        blame: Blame::Admin,
+        class: FailureClass::AdminConfig,
         reason: Reason::EndpointUnusable,
         code: "ca_bundle".to_owned(),
         message,

@@ -240,7 +240,7 @@ impl Pass {
             .as_ref()
             .filter(|(version, _)| *version == seen.version())
         {
-            Some((version, Ok(seed))) => Input::Read(version.clone(), inputs::fingerprint(seed)),
+            Some((version, Ok(token))) => Input::Read(version.clone(), inputs::fingerprint(token)),
             Some((_, Err(complaint))) => Input::Unusable(complaint.clone()),
             None => Input::Unread(seen.version()),
         }

@@ -18,7 +18,7 @@ use crate::{
     oauth::{Answer, Class, Outcome, Redemption, Refusal, TransportFailure},
     store::{
         Key, Seen, StoreError,
-        grant::{Belongs, End, NewGrant, Stored},
+        grant::{AttemptPlace, Belongs, End, NewGrant, Stored},
         inputs,
         spool::EntryId,
         token::AccessToken,
@@ -37,6 +37,8 @@ pub(super) struct Job {
     pub(super) redemption: Redemption,
     /// The grant Secret as it was seen.
     pub(super) known: Option<Seen>,
+    /// What a grant Secret begins with, where there is none yet.
+    pub(super) beginning: Record,
     /// The record that the answer will complete.
     pub(super) record: Record,
     /// How long an access token lives when the answer does not say.
@@ -114,13 +116,12 @@ impl Job {
     async fn run_recorded(self) -> Ended {
         let attempt = self.attempt();
         let opened = Instant::now();
+        let place = self
+            .known
+            .as_ref()
+            .map_or(AttemptPlace::Nowhere(&self.beginning), AttemptPlace::Grant);
         fail_point!("before-attempt", |_| std::process::abort());
-        let seen = match self
-            .context
-            .secrets
-            .open_attempt(&self.belongs, self.known.as_ref(), &attempt)
-            .await
-        {
+        let seen = match self.context.secrets.open_attempt(&self.belongs, place, &attempt).await {
             Ok(seen) => seen,
             Err(StoreError::Conflict(_) | StoreError::Exists(_)) => return self.raced().await,
             Err(StoreError::NamespaceGone(_)) => return Ended::Dropped("the namespace is gone"),
@@ -220,12 +221,14 @@ impl Job {
         if let Err(error) = self.context.spool.keep(&entry, &new.to_spool()) {
             error!(asset = %self.key, error = %Chain(&error), "the answer could not be spooled; storing it at once");
         }
+        self.context.count_spool();
         fail_point!("after-spool", |_| std::process::abort());
         let stored = store(&self.context, &self.key, &new, known).await;
         fail_point!("after-store", |_| std::process::abort());
         if let Err(error) = self.context.spool.forget(&entry) {
             warn!(asset = %self.key, error = %Chain(&error), "a stored answer stays in the spool; it is recognised as stored at the next start");
         }
+        self.context.count_spool();
         match stored {
             Stored::Here(_) => {
                 let token = AccessToken {
@@ -339,7 +342,7 @@ pub(super) async fn store(context: &Context, asset: &Key, new: &NewGrant, known:
 }
 
 /// Puts what the spool holds into grant Secrets: the answers of a process that was killed before it could (invariant 1).
-pub(super) async fn heal(context: &Arc<Context>) {
+pub(super) fn heal(context: &Arc<Context>) {
     let entries = match context.spool.entries() {
         Ok(entries) => entries,
         Err(error) => return error!(error = %Chain(&error), "the spool cannot be read"),

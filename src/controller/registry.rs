@@ -158,7 +158,7 @@ impl Registry {
             memory.status = Some(Overlay {
                 status,
                 written: resource_version.or(Some(0)),
-            })
+            });
         });
     }
 

@@ -41,7 +41,7 @@ pub(super) async fn write(
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let request = kube::api::Request::new(&EmailAsset::url_path(&(), Some(&key.namespace))).patch_subresource(
+    let request = kube::api::Request::new(EmailAsset::url_path(&(), Some(&key.namespace))).patch_subresource(
         "status",
         &key.name,
         &parameters,

@@ -62,8 +62,9 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                troubled = false;
-                if let Some(()) = take_in(&context, &namespace, kind, event, &mut listed)
+                // A new list begins before each try, also before one that fails.
+                troubled &= matches!(event, watcher::Event::Init);
+                if let Some(()) = take_in(&context, namespace.as_deref(), kind, event, &mut listed)
                     && first
                 {
                     first = false;
@@ -87,7 +88,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
 /// Takes one event into the index; `Some` after a whole list.
 fn take_in(
     context: &Context,
-    namespace: &Option<String>,
+    namespace: Option<&str>,
     kind: Kind,
     event: watcher::Event<SecretMeta>,
     listed: &mut HashSet<Key>,
@@ -116,7 +117,7 @@ fn take_in(
             (key, change)
         }
         watcher::Event::InitDone => {
-            for key in index.keep_only(kind, namespace.as_deref(), listed) {
+            for key in index.keep_only(kind, namespace, listed) {
                 context.wake_dependents(&key);
             }
             listed.clear();
@@ -259,7 +260,9 @@ fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
             Err(_) => Some(asset),
         },
         watcher::Event::Delete(asset) => {
-            context.registry.forget(&asset_key(&asset));
+            let key = asset_key(&asset);
+            context.registry.forget(&key);
+            context.gates.forget(&key);
             None
         }
         watcher::Event::Init | watcher::Event::InitDone => None,

@@ -227,9 +227,10 @@ fn choose(world: &World, plan: &Plan, client: &str, now: Timestamp) -> Option<Tu
         source: Source::Grant,
         at: turn::grant_time(world, plan, &lifetime, now),
     });
-    let candidate = facts::candidate(world, plan, client).map(|fingerprint| Turn {
-        source: Source::Seed(fingerprint.clone()),
-        at: turn::candidate_time(world, plan, now),
+    let candidate = facts::candidate(world, plan, client).map(|fingerprint| {
+        let source = Source::Seed(fingerprint.clone());
+        let at = turn::candidate_time(world, plan, &source, now);
+        Turn { source, at }
     });
     match (grant, candidate) {
         (Some(grant), Some(candidate)) if grant.at <= now || grant.at < candidate.at => Some(grant),

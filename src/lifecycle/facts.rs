@@ -1,8 +1,10 @@
 //! What follows from a [`World`] at once, whatever the time is: which Secret holds the grant's record, which client and seed are in sight, and how the seed
 //! relates to the grant.
 //!
-//! Both halves of this room ask here: [`super::decide`] before it acts and [`super::report`] before it speaks, so that an asset never does one thing and says
+//! Both halves of this room ask here: [`mod@super::decide`] before it acts and [`super::report`] before it speaks, so that an asset never does one thing and says
 //! another.
+
+use jiff::Timestamp;
 
 use super::{
     report,
@@ -54,6 +56,17 @@ pub fn record(world: &World) -> Option<&Record> {
         let tokens = world.renamed.iter().chain(world.token.ours());
         tokens.map(|token| &token.record).max_by_key(|record| record.generation)
     })
+}
+
+/// What the record of a grant Secret begins with that is made for a first attempt. A token Secret that holds the ledger of seeds hands its record over: without
+/// that, a seed whose provider has begun to rotate would look new once it was spent, and sending it again could kill the grant that grew from it.
+#[must_use]
+pub fn record_to_begin_with(world: &World) -> Record {
+    let holder = record(world).filter(|record| !record.seeds.0.is_empty());
+    Record {
+        generation: newest_generation(world),
+        ..holder.cloned().unwrap_or_default()
+    }
 }
 
 /// Whether attempts are recorded: the provider rotates or might, or it did once, which is why a grant Secret exists or has existed.
@@ -152,26 +165,35 @@ pub(super) fn candidate<'a>(world: &'a World, plan: &Plan, client: &str) -> Opti
 }
 
 /// The newest token of a grant that may be redeemed again: it belongs to this client and endpoint, the provider has not refused it, and its refresh token is
-/// at hand.
+/// at hand. A token whose lifetime is not known (somebody took the annotation or the token away) counts as ended long ago.
 pub(super) fn living_grant(world: &World, plan: &Plan, client: &str) -> Option<Lifetime> {
     let record = record(world)?;
     let bound = record.binding.as_ref() == Some(&binding_to(plan, client));
     let at_hand = world.grant.ours().is_some() || seed_standing(world, client) == SeedStanding::InUse;
     if bound && at_hand && !report::grant_is_dead(&world.status) {
-        record.lifetime
+        Some(record.lifetime.unwrap_or(Lifetime {
+            issued: Timestamp::UNIX_EPOCH,
+            expires: Timestamp::UNIX_EPOCH,
+        }))
     } else {
         None
     }
+}
+
+/// Whether a grant goes on whatever becomes of a candidate: one is stored, under the present client and endpoint, and the provider has not refused it.
+#[must_use]
+pub fn grant_lives(world: &World) -> bool {
+    let (Ok(plan), Known::Yes(client)) = (&world.plan, client_id(world)) else {
+        return false;
+    };
+    living_grant(world, plan, client).is_some()
 }
 
 /// Whether one more unanswered try with this refresh token settles it as refused. A candidate is retried once while another grant goes on; without one it is
 /// tried until the provider answers, since an unknown outcome alone never asks a person to act (invariant 2).
 #[must_use]
 pub fn gives_up(world: &World, source: &Source) -> bool {
-    let (Source::Seed(_), Ok(plan), Known::Yes(client)) = (source, &world.plan, client_id(world)) else {
-        return false;
-    };
-    unanswered(world, source).is_some() && living_grant(world, plan, client).is_some()
+    matches!(source, Source::Seed(_)) && unanswered(world, source).is_some() && grant_lives(world)
 }
 
 /// The tries with this refresh token that went unanswered.

@@ -9,65 +9,16 @@ use super::{
     schedule::{self, Pace},
     world::World,
 };
-use crate::api::{FailureStatus, Reason};
+use crate::api::{FailureClass, FailureStatus, Reason};
 
 /// A provider's wish for patience is granted up to here: what a server says is data (invariant 10), and a slip of its pen must not stop an asset for a year.
 const LONGEST_WISH: SignedDuration = SignedDuration::from_hours(24);
-
-/// Who can do something about a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blame {
-    /// Nobody: it passes.
-    Retry,
-    /// Nobody: the provider asks for fewer requests.
-    Throttled,
-    /// The person of the mailbox.
-    Reauthorize,
-    /// An admin of the client, the tenant or this cluster.
-    Admin,
-    /// We do: the request was wrong.
-    Bug,
-}
-
-impl Blame {
-    /// The class as the status shows it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "RETRY",
-            Self::Throttled => "THROTTLED",
-            Self::Reauthorize => "REAUTH",
-            Self::Admin => "ADMIN_CONFIG",
-            Self::Bug => "BUG",
-        }
-    }
-
-    /// How patiently it is retried; none: it is not.
-    const fn pace(self) -> Option<Pace> {
-        match self {
-            Self::Retry => Some(Pace::Soon),
-            Self::Throttled => Some(Pace::Throttled),
-            Self::Admin | Self::Bug => Some(Pace::Slow),
-            Self::Reauthorize => None,
-        }
-    }
-
-    /// Failures in a row are counted together while the same kind of patience helps: a provider in trouble answers now with an error and now not at all.
-    fn continues(self, before: &FailureStatus) -> bool {
-        let kind: &[Self] = match self {
-            Self::Retry | Self::Throttled => &[Self::Retry, Self::Throttled],
-            Self::Admin | Self::Bug => &[Self::Admin, Self::Bug],
-            Self::Reauthorize => &[Self::Reauthorize],
-        };
-        kind.iter().any(|blame| before.class.as_deref() == Some(blame.as_str()))
-    }
-}
 
 /// One failed try, in the words of the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// Who can do something about it.
-    pub blame: Blame,
+    pub class: FailureClass,
     /// The reason to show.
     pub reason: Reason,
     /// The provider's error code or ours.
@@ -84,17 +35,17 @@ pub struct Failure {
 pub fn note_failure(world: &mut World, failure: Failure, now: Timestamp, roll: f64) {
     let before = world.status.failure.as_ref();
     let count = before
-        .filter(|before| failure.blame.continues(before))
+        .filter(|before| continues(failure.class, before))
         .and_then(|before| before.count)
         .unwrap_or_default()
         .saturating_add(1);
-    let wait = failure.blame.pace().map(|pace| {
+    let wait = pace(failure.class).map(|pace| {
         let own = schedule::backoff(pace, count, roll);
         // The provider's wish is a floor; a wish of less than our own pace is no reason to hurry.
         failure.retry_after.map_or(own, |wish| wish.min(LONGEST_WISH).max(own))
     });
     let failed = FailureStatus {
-        class: Some(failure.blame.as_str().to_owned()),
+        class: Some(failure.class.as_str().to_owned()),
         reason: Some(failure.reason.as_str().to_owned()),
         code: Some(failure.code),
         message: Some(failure.message),
@@ -122,4 +73,24 @@ fn settle(world: &mut World) {
     world.failed_under = Some(world.circumstances());
     world.status.observed_generation = Some(world.asset_generation);
     report::answer_request(&mut world.status, world.refresh_request.as_ref());
+}
+
+/// How patiently a class is retried; none: it is not.
+const fn pace(class: FailureClass) -> Option<Pace> {
+    match class {
+        FailureClass::Retry => Some(Pace::Soon),
+        FailureClass::Throttled => Some(Pace::Throttled),
+        FailureClass::AdminConfig | FailureClass::Bug => Some(Pace::Slow),
+        FailureClass::Reauthorize => None,
+    }
+}
+
+/// Failures in a row are counted together while the same kind of patience helps: a provider in trouble answers now with an error and now not at all.
+fn continues(class: FailureClass, before: &FailureStatus) -> bool {
+    let kind: &[FailureClass] = match class {
+        FailureClass::Retry | FailureClass::Throttled => &[FailureClass::Retry, FailureClass::Throttled],
+        FailureClass::AdminConfig | FailureClass::Bug => &[FailureClass::AdminConfig, FailureClass::Bug],
+        FailureClass::Reauthorize => &[FailureClass::Reauthorize],
+    };
+    kind.iter().any(|class| before.class.as_deref() == Some(class.as_str()))
 }

@@ -103,13 +103,19 @@ pub(super) fn grant_is_refused(why: &str, names: &Names) -> String {
 /// The next step where only a new refresh token helps.
 #[must_use]
 pub fn new_seed(names: &Names) -> String {
+    format!(
+        "Put a new refresh token for {} into Secret {}: {}",
+        names.email,
+        seed_place(names),
+        patch_seed(names)
+    )
+}
+
+/// The command that changes the seed.
+fn patch_seed(names: &Names) -> String {
     let (secret, key) = seed_and_key(names);
     let (namespace, name) = split(secret);
-    format!(
-        "Put a new refresh token for {} into Secret {}: kubectl patch secret -n {namespace} {name} --type merge -p '{{\"stringData\":{{\"{key}\":\"…\"}}}}'",
-        names.email,
-        seed_place(names)
-    )
+    format!("kubectl patch secret -n {namespace} {name} --type merge -p '{{\"stringData\":{{\"{key}\":\"…\"}}}}'")
 }
 
 /// The seed in sight was refused or used up, and there is no other grant.
@@ -128,24 +134,33 @@ pub(super) fn seed_was_refused(names: &Names) -> String {
 #[must_use]
 pub(super) fn seed_rejected(names: &Names) -> String {
     format!(
-        "{} refused the new refresh token in Secret {}. The grant in use goes on working; nothing is lost. Put the former refresh token back, or a working one. \
-         {}",
+        "{} refused the new refresh token in Secret {}. The grant in use goes on working; nothing is lost. Put the former refresh token back, or try another: {}",
         names.provider,
         seed_place(names),
-        new_seed(names)
+        patch_seed(names)
     )
 }
 
 /// The grant belongs to another client or endpoint.
 #[must_use]
 pub(super) fn client_changed(bound: &Binding, plan: &Plan) -> String {
+    let names = &plan.names;
+    let now = if bound.token_endpoint == plan.token_endpoint {
+        match names.client.as_str() {
+            "" => "another client".to_owned(),
+            secret => format!("another client (Secret {secret} or spec.oauth2.clientID)"),
+        }
+    } else {
+        format!("the token endpoint {}", plan.token_endpoint)
+    };
     format!(
-        "The stored grant belongs to client {} at {}, and the asset now names another client or token endpoint ({}). A refresh token is never sent to another \
-         one. Put the former client back: its grant is kept. Or go on with the new client: {}",
+        "The stored grant for {} belongs to client {} at {}, and the asset now names {now}. A refresh token is never sent to another one. Put the former back: its \
+         grant is kept. Or go on with the new one and put a refresh token of its own into Secret {}: {}",
+        names.email,
         bound.client_id,
         bound.token_endpoint,
-        plan.token_endpoint,
-        lower_first(&new_seed(&plan.names))
+        seed_place(names),
+        patch_seed(names)
     )
 }
 
@@ -242,7 +257,8 @@ pub(super) fn waits_for_garbage_collection(names: &Names) -> String {
 }
 
 /// The seed Secret and its key, for a sentence.
-fn seed_place(names: &Names) -> String {
+#[must_use]
+pub fn seed_place(names: &Names) -> String {
     let (secret, key) = seed_and_key(names);
     format!("{secret} (key {key})")
 }

@@ -148,7 +148,9 @@ const ENDS: [Reason; 4] = [
 /// Why the grant has ended, if this failure means that. What only a person can mend is the end, except where it was a candidate that was refused.
 pub(super) fn end_of_grant(failure: &FailureStatus) -> Option<Reason> {
     let reason = failure.reason.as_deref().and_then(Reason::parse);
-    if failure.class.as_deref() != Some(super::Blame::Reauthorize.as_str()) || reason == Some(Reason::SeedRejected) {
+    if failure.class.as_deref() != Some(crate::api::FailureClass::Reauthorize.as_str())
+        || reason == Some(Reason::SeedRejected)
+    {
         return None;
     }
     Some(

@@ -14,6 +14,9 @@ const LATEST: SignedDuration = SignedDuration::from_mins(10);
 pub(super) const SHORTEST_GAP: SignedDuration = SignedDuration::from_secs(30);
 /// A strictly rotating grant whose last answer was lost is tried again this long before the published token ends (invariant 2).
 const LAST_CHANCE: SignedDuration = SignedDuration::from_mins(5);
+/// A request that was given up is served or gone after this long, with the connection that carried it; a retry before that could overlap it (invariant 2, rule
+/// 10 of `docs/protocol.md`).
+const ON_THE_WIRE: SignedDuration = SignedDuration::from_secs(60);
 
 /// When a token is replaced: when [`renewal_time`] says, but not so soon after it was issued that a provider which returns the same token could make us loop
 /// (a third of its life, at least 30 seconds).
@@ -35,8 +38,8 @@ pub fn renewal_time(lifetime: &Lifetime, wish: Option<SignedDuration>, jitter: f
     back(lifetime.expires, before)
 }
 
-/// When a strictly rotating refresh token whose last answer was lost may be sent again: at once where the server is known to answer a spent one for a while, or
-/// where no valid token is left to lose; else once, 5 minutes before the published token ends. If that goes unanswered too, not before the token has ended.
+/// When a strictly rotating grant whose last answer was lost may be sent again: once, 5 minutes before the published token ends; if that goes unanswered too, not
+/// before the token has ended. Where no valid token is left to lose, when [`off_the_wire`] says.
 #[must_use]
 pub(super) fn retry_after_unknown(
     tried: &Unanswered,
@@ -44,12 +47,30 @@ pub(super) fn retry_after_unknown(
     published: Option<&Lifetime>,
     now: Timestamp,
 ) -> Timestamp {
-    let within_grace = reuse_grace.is_some_and(|grace| now < ahead(tried.since, grace));
-    match published {
-        Some(token) if token.is_valid(now) && !within_grace && tried.times > 1 => token.expires,
-        Some(token) if token.is_valid(now) && !within_grace => back(token.expires, LAST_CHANCE),
-        _ => now,
+    if within_grace(tried, reuse_grace, now) {
+        return now;
     }
+    let patient = match published {
+        Some(token) if token.is_valid(now) && tried.times > 1 => token.expires,
+        Some(token) if token.is_valid(now) => back(token.expires, LAST_CHANCE),
+        _ => now,
+    };
+    patient.max(off_the_wire(tried, reuse_grace, now))
+}
+
+/// From when on a try that went unanswered cannot overlap the next one: at once where the server is known to answer a spent refresh token for a while, else a
+/// minute after it was given up.
+#[must_use]
+pub(super) fn off_the_wire(tried: &Unanswered, reuse_grace: Option<SignedDuration>, now: Timestamp) -> Timestamp {
+    if within_grace(tried, reuse_grace, now) {
+        now
+    } else {
+        ahead(tried.since, ON_THE_WIRE)
+    }
+}
+
+fn within_grace(tried: &Unanswered, reuse_grace: Option<SignedDuration>, now: Timestamp) -> bool {
+    reuse_grace.is_some_and(|grace| now < ahead(tried.since, grace))
 }
 
 /// How long to wait after the nth failure in a row (1 is the first). `roll` in `0.0..1.0` spreads the retries of many assets.

@@ -31,13 +31,13 @@ pub enum Step {
     OwnGrant,
     /// Delete somebody else's Secret that was handed over to us: a Secret's type cannot be changed.
     ReplaceForeignGrant,
-    /// Record that the open attempt ended without an answer: its process is gone.
+    /// Record that the open attempt ended without an answer: its process is gone. If [`super::gives_up`] says so before, the seed is settled as refused.
     SettleUnknown,
     /// Redeem a refresh token and store the answer.
     Redeem(Redeem),
     /// Write the newest access token where consumers see it.
     Publish(Origin),
-    /// Remember which editions of the inputs were looked at.
+    /// Remember which editions of the inputs were looked at, in the grant Secret if it is there, else in the token Secret.
     RecordInputs,
     /// Delete the token Secret of an earlier `spec.secret.name`.
     DropRenamed,

@@ -26,13 +26,15 @@ pub(super) fn grant_time(world: &World, plan: &Plan, lifetime: &Lifetime, now: T
     not_before.into_iter().flatten().fold(due, Timestamp::max)
 }
 
-/// When a candidate may be redeemed: at once, but for backoff, and not before the published token has ended if the candidate may be spent.
-pub(super) fn candidate_time(world: &World, plan: &Plan, now: Timestamp) -> Timestamp {
+/// When a candidate may be redeemed: at once, but for backoff, not while an earlier try with it may be under way, and not before the published token has ended if
+/// the candidate may be spent.
+pub(super) fn candidate_time(world: &World, plan: &Plan, candidate: &Source, now: Timestamp) -> Timestamp {
     let spent = facts::seed_may_be_spent(world, plan);
     let not_before = [
         backoff_end(world, now),
         published(world).filter(|_| spent).map(|life| life.expires),
         gap_after_deletion(world, now),
+        candidate_off_the_wire(world, plan, candidate, now),
     ];
     not_before.into_iter().flatten().fold(now, Timestamp::max)
 }
@@ -54,8 +56,18 @@ fn restored_backup(world: &World, plan: &Plan) -> Option<Timestamp> {
 /// A strictly rotating refresh token whose answer was lost waits (invariant 2). Where the old one stays good there is nothing to wait for.
 fn after_unknown(world: &World, plan: &Plan, now: Timestamp) -> Option<Timestamp> {
     let tried = unanswered(world, &Source::Grant)?;
-    let patient = rotates(world, plan) && plan.rotation != Rotation::Soft;
-    patient.then(|| schedule::retry_after_unknown(tried, plan.reuse_grace, published(world).as_ref(), now))
+    spends(world, plan).then(|| schedule::retry_after_unknown(tried, plan.reuse_grace, published(world).as_ref(), now))
+}
+
+/// A candidate whose answer was lost has no published token of its own to lose, but its last request may still be on the wire.
+fn candidate_off_the_wire(world: &World, plan: &Plan, candidate: &Source, now: Timestamp) -> Option<Timestamp> {
+    let tried = unanswered(world, candidate)?;
+    spends(world, plan).then(|| schedule::off_the_wire(tried, plan.reuse_grace, now))
+}
+
+/// Whether a refresh token that was sent is not to be sent again.
+fn spends(world: &World, plan: &Plan) -> bool {
+    rotates(world, plan) && plan.rotation != Rotation::Soft
 }
 
 /// Until when a failure forbids the next try. A change of the spec or an input ends it at once, and so does a request, except where the provider itself asked for

@@ -1,6 +1,6 @@
 //! Everything that is known about one asset when the next step is chosen.
 //!
-//! The controller fills a [`World`] from its caches and from what a pass has read so far; [`super::decide`] only looks at it. Nothing here holds a secret: of a
+//! The controller fills a [`World`] from its caches and from what a pass has read so far; [`super::decide()`] only looks at it. Nothing here holds a secret: of a
 //! refresh token the world knows a [`Fingerprint`], of a client its ID, of a Secret its annotations. That is what lets a restart decide without reading contents.
 
 use jiff::{SignedDuration, Timestamp};

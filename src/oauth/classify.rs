@@ -8,40 +8,8 @@ use std::fmt;
 
 use jiff::SignedDuration;
 
-/// What has to happen after a refusal. An error that nobody knows is never [`Class::Reauthorize`]: it would wake people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// Trouble at the provider or on the way. Try again under backoff, for ever.
-    Retry,
-    /// A rate limit. Try again, after what the server asked for.
-    Throttled,
-    /// A person must sign in again, or a new seed is needed. Trying again is useless.
-    Reauthorize,
-    /// An admin must correct the client, its secret, consent, a policy or an endpoint. Try again slowly.
-    AdminConfig,
-    /// We sent a wrong request. Try again slowly, and report it.
-    Bug,
-}
-
-impl Class {
-    /// The name in status, logs and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Retry => "RETRY",
-            Self::Throttled => "THROTTLED",
-            Self::Reauthorize => "REAUTH",
-            Self::AdminConfig => "ADMIN_CONFIG",
-            Self::Bug => "BUG",
-        }
-    }
-}
-
-impl fmt::Display for Class {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
+/// What has to happen after a refusal.
+pub use crate::api::FailureClass as Class;
 
 /// Why the server refused, as a closed set: the key to a message for people, and a label for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -279,27 +279,27 @@ impl Secrets {
         }
     }
 
-    /// Records an attempt before its request is sent (invariant 2).
+    /// Records an attempt before its request is sent (invariant 2). Where there is no grant Secret yet, one is created that begins with `record`.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] or [`StoreError::Exists`] when somebody else was faster: nothing may be sent.
     pub async fn open_attempt(
         &self,
         belongs: &Belongs,
-        known: Option<&Seen>,
+        place: AttemptPlace<'_>,
         attempt: &Attempt,
     ) -> Result<Seen, StoreError> {
         let key = belongs.grant_key();
-        if let Some(seen) = known {
-            let changes = BTreeMap::from([(names::ATTEMPT, Some(annotations::write(attempt)))]);
-            return self.change(&key, seen, &Changes::of_annotations(changes)).await;
+        match place {
+            AttemptPlace::Grant(seen) => {
+                let changes = BTreeMap::from([(names::ATTEMPT, Some(annotations::write(attempt)))]);
+                self.change(&key, seen, &Changes::of_annotations(changes)).await
+            }
+            AttemptPlace::Nowhere(record) => {
+                self.create(&key, grant_draft(belongs, record, Some(attempt), BTreeMap::new()))
+                    .await
+            }
         }
-        let record = Record {
-            generation: attempt.generation,
-            ..Record::default()
-        };
-        self.create(&key, grant_draft(belongs, &record, Some(attempt), BTreeMap::new()))
-            .await
     }
 
     /// Ends an attempt that brought no new token. `None` when the Secret is gone or holds another attempt: there is nothing to end.
@@ -342,6 +342,15 @@ impl Secrets {
         )
         .await
     }
+}
+
+/// Where an attempt is recorded.
+#[derive(Clone, Copy)]
+pub enum AttemptPlace<'a> {
+    /// In the grant Secret, as it was seen.
+    Grant(&'a Seen),
+    /// There is none yet: it is created with this record.
+    Nowhere(&'a Record),
 }
 
 /// How an attempt ended without a new token.

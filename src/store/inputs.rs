@@ -86,13 +86,7 @@ pub fn fingerprint(refresh_token: &SecretString) -> Fingerprint {
     let mut hash = Sha256::new();
     hash.update("emailasset.dev seed\0");
     hash.update(refresh_token.expose_secret());
-    Fingerprint(
-        hash.finalize()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-    )
+    Fingerprint(format!("{:x}", hash.finalize()).chars().take(32).collect())
 }
 
 fn optional(key: &Key, contents: &Contents, data_key: &str) -> Result<Option<SecretString>, Complaint> {

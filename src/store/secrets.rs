@@ -3,7 +3,7 @@
 //! Writes are a POST, or a JSON Patch that tests the resourceVersion, so that each is a compare-and-set (design section 3). Answers are asked for as metadata
 //! only: contents that we have just sent need not come back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::{
     ByteString,
@@ -75,6 +75,15 @@ pub enum Unusable {
 }
 
 impl Contents {
+    #[cfg(test)]
+    pub(super) fn for_tests(seen: Seen, data: &[(&str, &[u8])]) -> Self {
+        let data = data
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec())))
+            .collect();
+        Self { seen, data }
+    }
+
     /// A text value, trimmed of white space and line ends: people write `echo token | base64`.
     ///
     /// # Errors
@@ -153,18 +162,26 @@ impl Changes {
     }
 }
 
+/// Is told of each write and how it ended.
+pub type OnWrite = Arc<dyn Fn(Kind, Result<(), &StoreError>) + Send + Sync>;
+
 /// Calls to the API server about Secrets.
 #[derive(Clone)]
 pub struct Secrets {
     client: Client,
     limit: Duration,
+    on_write: OnWrite,
 }
 
 impl Secrets {
     /// Calls through this client, each within `limit`.
     #[must_use]
-    pub const fn new(client: Client, limit: Duration) -> Self {
-        Self { client, limit }
+    pub const fn new(client: Client, limit: Duration, on_write: OnWrite) -> Self {
+        Self {
+            client,
+            limit,
+            on_write,
+        }
     }
 
     /// Reads a Secret with its contents; none when there is no such Secret.
@@ -210,8 +227,8 @@ impl Secrets {
             ..PostParams::default()
         };
         let body = serde_json::to_vec(&secret).map_err(|error| self.call(key, kube::Error::SerdeError(error)))?;
-        let request = Request::new(&url(&key.namespace)).create(&parameters, body);
-        let meta = self.metadata(key, request).await?;
+        let request = Request::new(url(&key.namespace)).create(&parameters, body);
+        let meta = self.written(key, kind, request).await?;
         Ok(Seen::new(kind, meta))
     }
 
@@ -227,8 +244,8 @@ impl Secrets {
             ..PatchParams::default()
         };
         let patch = kube::api::Patch::<()>::Json(patch);
-        let request = Request::new(&url(&key.namespace)).patch_metadata(&key.name, &parameters, &patch);
-        let meta = self.metadata(key, request).await?;
+        let request = Request::new(url(&key.namespace)).patch_metadata(&key.name, &parameters, &patch);
+        let meta = self.written(key, seen.kind(), request).await?;
         Ok(Seen::new(seen.kind(), meta))
     }
 
@@ -254,6 +271,17 @@ impl Secrets {
             }
         };
         self.within(key, deletion).await
+    }
+
+    async fn written(
+        &self,
+        key: &Key,
+        kind: Kind,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<ObjectMeta, StoreError> {
+        let written = self.metadata(key, request).await;
+        (self.on_write)(kind, written.as_ref().map(|_| ()));
+        written
     }
 
     async fn metadata(
@@ -296,11 +324,9 @@ impl Secrets {
             match status.code {
                 404 if of_namespace => return StoreError::NamespaceGone(key.namespace.to_string()),
                 403 if terminating => return StoreError::NamespaceGone(key.namespace.to_string()),
-                404 => return StoreError::Conflict(key.clone()),
                 409 if status.reason == "AlreadyExists" => return StoreError::Exists(key.clone()),
-                409 => return StoreError::Conflict(key.clone()),
                 // A JSON Patch whose `test` fails is answered like this, and so is one whose path is gone.
-                422 => return StoreError::Conflict(key.clone()),
+                404 | 409 | 422 => return StoreError::Conflict(key.clone()),
                 _ => {}
             }
         }
@@ -340,7 +366,7 @@ fn bytes(value: &SecretString) -> ByteString {
 }
 
 /// The JSON Patch: first the test that makes it a compare-and-set, then what changes.
-fn operations(seen: &Seen, changes: &Changes) -> Value {
+pub(super) fn operations(seen: &Seen, changes: &Changes) -> Value {
     let mut operations =
         vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.resource_version})];
     if let Some(data) = &changes.data {

@@ -53,11 +53,7 @@ impl Rendering {
                 hash.update(format!("|{}|{key}|{}|{value}", key.len(), value.len()));
             }
         }
-        hash.finalize()
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        format!("{:x}", hash.finalize()).chars().take(16).collect()
     }
 
     fn rendered(&self) -> Rendered {

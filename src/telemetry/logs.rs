@@ -76,6 +76,10 @@ fn ceiling() -> Targets {
         .with_default(LevelFilter::INFO)
         // Ours: the library `emailasset` and the binary `emailasset_operator`. Values that must not be shown are of types that do not print.
         .with_target("emailasset", LevelFilter::TRACE)
+        // Repeats on each retry of a watch what our lines say once for each outage.
+        .with_target("kube_runtime::watcher", LevelFilter::ERROR)
+        // Puts a span around each pass that repeats what our lines say in their fields.
+        .with_target("kube_runtime::controller", LevelFilter::WARN)
         // Prints the whole body of an answer that it cannot parse at `warn` (a Secret, for example), and of a refusal at `debug`. Its `error`s, one per 5xx, come
         // back to the caller as an error and are logged there.
         .with_target("kube_client::client", LevelFilter::OFF)
@@ -126,7 +130,7 @@ mod tests {
     fn everything() {
         trace!("our trace");
         debug!("our debug");
-        info!(target: "kube_runtime::controller", "their info");
+        info!(target: "kube_runtime::reflector", "their info");
         debug!(target: "kube_runtime::watcher", "their debug");
         trace!(target: "h2::codec", "their trace");
         debug!(target: "a_crate_added_later", "their debug");

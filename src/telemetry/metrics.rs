@@ -10,13 +10,12 @@
 //! | `emailasset_token_requests_total{outcome,class}` | counter | requests to token endpoints |
 //! | `emailasset_token_request_duration_seconds` | histogram | from sending to the end of the answer |
 //! | `emailasset_reconcile_passes_total{outcome}` | counter | passes over one asset |
-//! | `emailasset_reconcile_queue` | gauge | assets that wait for a pass |
 //! | `emailasset_api_writes_total{resource,result}` | counter | writes to the API server |
 //! | `emailasset_spool_entries` | gauge | answers that are not stored yet; above 0 for minutes: the API server takes no writes |
 //! | `emailasset_leader` | gauge | 1 in the replica that leads |
 //! | `emailasset_build_info{version}` | info | 1 |
 
-use std::{fmt, sync::atomic::AtomicI64, time::Duration};
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use prometheus_client::{
@@ -196,7 +195,6 @@ pub struct Metrics {
     requests: Family<Labels<2>, Counter>,
     request_duration: Histogram,
     passes: Family<Labels<1>, Counter>,
-    queue: Gauge,
     writes: Family<Labels<2>, Counter>,
     spool: Gauge,
     leader: Gauge,
@@ -211,7 +209,6 @@ impl Metrics {
             requests: Family::default(),
             request_duration: Histogram::new(DURATION_BUCKETS),
             passes: Family::default(),
-            queue: Gauge::<i64, AtomicI64>::default(),
             writes: Family::default(),
             spool: Gauge::default(),
             leader: Gauge::default(),
@@ -235,7 +232,6 @@ impl Metrics {
             self.request_duration.clone(),
         );
         all.register("reconcile_passes", "Passes over one asset", self.passes.clone());
-        all.register("reconcile_queue", "Assets that wait for a pass", self.queue.clone());
         all.register(
             "api_writes",
             "Writes to the API server, without renewals of the Lease",
@@ -263,11 +259,6 @@ impl Metrics {
     /// A pass over one asset ended.
     pub fn reconciled(&self, outcome: PassOutcome) {
         self.passes.get_or_create(&[("outcome", outcome.label())]).inc();
-    }
-
-    /// So many assets wait for a pass now.
-    pub fn queue_is(&self, waiting: usize) {
-        self.queue.set(whole(waiting));
     }
 
     /// A write to the API server ended.
@@ -373,7 +364,6 @@ mod tests {
         metrics.token_requested(RequestOutcome::NotSent, RequestClass::Retry, Duration::ZERO);
         metrics.reconciled(PassOutcome::Rested);
         metrics.wrote(Resource::GrantSecret, WriteResult::Conflict);
-        metrics.queue_is(3);
         metrics.spool_has(2);
         metrics.leadership_is(Leadership::Leading);
         assert_has(
@@ -394,7 +384,6 @@ mod tests {
             &metrics,
             r#"emailasset_api_writes_total{resource="grant_secret",result="conflict"} 1"#,
         );
-        assert_has(&metrics, "emailasset_reconcile_queue 3");
         assert_has(&metrics, "emailasset_spool_entries 2");
         assert_has(&metrics, "emailasset_leader 1");
         assert_has(

@@ -1,5 +1,6 @@
 // oidc-provider with the features that the operator uses, and short cuts for tests.
 import {generateKeyPairSync, randomBytes} from 'node:crypto';
+import {appendFileSync} from 'node:fs';
 
 import Provider from 'oidc-provider';
 
@@ -14,8 +15,9 @@ export class OpenIdProvider {
   #secrets = new Set();
   #turns = new Map();
 
-  constructor(url, settings, scopes) {
+  constructor(url, settings, scopes, secretsFile) {
     this.settings = settings;
+    this.secretsFile = secretsFile;
     this.onKilled = () => {};
     this.storage = new Storage({
       // `soft` is rotation without the old token's death, which oidc-provider does not know.
@@ -44,7 +46,7 @@ export class OpenIdProvider {
 
   async addClient({clientId, clientSecret, authentication = 'client_secret_basic', redirectUris = ['http://127.0.0.1/callback'], ...more}) {
     const secret = authentication.startsWith('client_secret') ? clientSecret ?? randomBytes(24).toString('base64url') : undefined;
-    if (secret) this.#secrets.add(secret);
+    if (secret) this.#keepSecret(secret);
     await this.storage.adapter('Client').upsert(clientId, {
       client_id: clientId,
       ...(secret && {client_secret: secret}),
@@ -102,12 +104,17 @@ export class OpenIdProvider {
     };
   }
 
+  #keepSecret(secret) {
+    if (this.secretsFile && !this.#secrets.has(secret)) appendFileSync(this.secretsFile, `${secret}\n`);
+    this.#secrets.add(secret);
+  }
+
   #rotation(grantId) {
     return this.#rotations.get(grantId) ?? this.settings.rotation;
   }
 
   #noteToken(model, id, payload) {
-    this.#secrets.add(id);
+    this.#keepSecret(id);
     if (model === 'RefreshToken') this.#grants.set(id, payload.grantId);
     if (payload.accountId) this.#accounts.set(payload.grantId, payload.accountId);
   }

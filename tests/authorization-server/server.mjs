@@ -1,6 +1,8 @@
 // A real OAuth 2.0 authorization server for tests, whose behaviour tests can switch.
 //
-//   node server.mjs [--cert FILE --key FILE] [--plain] [--scopes "A B"]
+//   node server.mjs [--cert FILE --key FILE] [--plain] [--scopes "A B"] [--secrets FILE]
+//
+// --secrets names a file to which every token and client secret is added as it is issued: what no log may hold.
 //
 // One JSON line on standard output says where everything is. The server ends when its standard input does, so that it
 // never outlives the test that started it.
@@ -23,6 +25,7 @@ const {values: flags} = parseArgs({
     cert: {type: 'string'},
     key: {type: 'string'},
     plain: {type: 'boolean', default: false},
+    secrets: {type: 'string'},
     scopes: {type: 'string', default: 'mail https://mail.google.com/ https://outlook.office.com/IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send'},
   },
 });
@@ -44,7 +47,7 @@ const url = `${flags.cert ? 'https' : 'http'}://127.0.0.1:${port}`;
 // The provider wants to know its own address, hence the order.
 const backend = flags.plain
   ? new Plain(settings)
-  : new (await import('./provider.mjs')).OpenIdProvider(url, settings, flags.scopes.split(' '));
+  : new (await import('./provider.mjs')).OpenIdProvider(url, settings, flags.scopes.split(' '), flags.secrets);
 front.serve(backend);
 const admin = await listen(http.createServer(serveAdmin({front, backend, settings})));
 

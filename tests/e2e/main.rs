@@ -11,7 +11,11 @@
     reason = "a test that cannot go on says so by panicking, in helpers too"
 )]
 
+mod deploy;
 mod harness;
+mod inputs;
 mod life;
+mod resource;
+mod secrets;
 mod slow_host;
 mod support;

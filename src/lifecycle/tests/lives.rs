@@ -8,12 +8,24 @@ use super::{
     worlds::{fingerprint, foreign, lifetime, line, minute, seed, version},
 };
 use crate::{
-    api::{GrantStatus, Reason, Rotation},
+    api::{FailureClass, GrantStatus, Reason, Rotation},
     lifecycle::{
-        Activity, AttemptHolder, Blame, Generation, Handover, Heritage, Input, InputsSeen, Retention, Slot, Source,
-        Standing, Step, Verdict, World, decide,
+        Activity, AttemptHolder, Generation, Handover, Heritage, Input, InputsSeen, Retention, Slot, Source, Standing,
+        Step, Verdict, World, decide,
     },
 };
+
+/// So many random cases, or as many as `PROPTEST_CASES` says.
+fn cases(count: u32) -> ProptestConfig {
+    let wanted = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: wanted.unwrap_or(count),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
 
 /// Something that happens to an asset.
 #[derive(Debug, Clone)]
@@ -196,9 +208,17 @@ prop_compose! {
             let verdict = if taken { Verdict::Taken } else { Verdict::Refused };
             record.seeds = record.seeds.with(line(&name.to_string(), verdict));
         }
-        record.inputs = InputsSeen {
-            client: noted.map(|name| (version("0"), name.to_string())),
-            seed: noted.map(|name| (version("1"), fingerprint(&name.to_string()))),
+        // An edition never means two things: notes are of the present one or of an earlier one.
+        record.inputs = match noted {
+            Some(0) => InputsSeen {
+                client: Some((version("0"), "0".to_owned())),
+                seed: Some((version("1"), fingerprint("1"))),
+            },
+            Some(name) => InputsSeen {
+                client: Some((version("earlier client"), name.to_string())),
+                seed: Some((version("earlier seed"), fingerprint(&name.to_string()))),
+            },
+            None => InputsSeen::default(),
         };
         record
     }
@@ -276,16 +296,16 @@ prop_compose! {
         if let Some(generation) = shown {
             world.status.grant = Some(GrantStatus { generation: Some(generation), ..GrantStatus::default() });
         }
-        if let Some((blame, reason)) = failed {
-            let blame = [Blame::Retry, Blame::Throttled, Blame::Reauthorize, Blame::Admin, Blame::Bug][blame];
-            crate::lifecycle::note_failure(&mut world, super::worlds::failure(blame, Reason::ALL[reason]), minute(0), 0.5);
+        if let Some((class, reason)) = failed {
+            let class = [FailureClass::Retry, FailureClass::Throttled, FailureClass::Reauthorize, FailureClass::AdminConfig, FailureClass::Bug][class];
+            crate::lifecycle::note_failure(&mut world, super::worlds::failure(class, Reason::ALL[reason]), minute(0), 0.5);
         }
         world
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn any_world_comes_to_rest_and_stays_there(world in worlds(), answers in proptest::collection::vec(answers(), 0..6)) {
@@ -312,7 +332,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn days_of_trouble_break_no_rule(rotation in rotations(), events in proptest::collection::vec(events(), 1..60)) {

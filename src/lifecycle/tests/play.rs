@@ -9,12 +9,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::worlds::{failure, minute, row, start};
 use crate::{
-    api::{ConditionType, EmailAssetStatus, Reason, Rotation},
+    api::{ConditionType, EmailAssetStatus, FailureClass, Reason, Rotation},
     lifecycle::{
-        Attempt, Blame, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input,
-        InputVersion, Lifetime, Origin, Record, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret,
-        Verdict, World, condition, decide, gives_up, grant_is_dead, inputs_now, note_failure, note_success, record,
-        status,
+        Attempt, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input, InputVersion,
+        Lifetime, Origin, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret, Verdict, World,
+        condition, decide, gives_up, grant_is_dead, grant_lives, inputs_now, note_failure, note_success, record,
+        record_to_begin_with, status,
     },
 };
 
@@ -56,7 +56,6 @@ pub(super) struct Life {
     not_before: Option<Timestamp>,
     highest: Generation,
     shown: Option<Generation>,
-    published: bool,
 }
 
 impl Life {
@@ -81,7 +80,6 @@ impl Life {
             not_before: None,
             highest: Generation::default(),
             shown: None,
-            published: false,
         }
     }
 
@@ -194,7 +192,7 @@ impl Life {
                 let source = self.grant_mut().attempt.take().unwrap().source;
                 self.note_silence(&source);
             }
-            Step::Redeem(redeem) => self.redeem(redeem),
+            Step::Redeem(redeem) => self.redeem(&redeem),
             Step::Publish(origin) => self.publish(origin),
             Step::RecordInputs => {
                 let known = inputs_now(&self.world, &record(&self.world).unwrap().inputs);
@@ -219,15 +217,15 @@ impl Life {
         };
     }
 
-    fn redeem(&mut self, redeem: Redeem) {
-        self.check_redeem(&redeem);
+    fn redeem(&mut self, redeem: &Redeem) {
+        self.check_redeem(redeem);
         self.sent.push((self.now, redeem.clone()));
         let answer = self.answers.pop_front().unwrap_or(Answer::Token(3600));
         if redeem.fencing == Fencing::Recorded {
-            self.open_attempt(&redeem);
+            self.open_attempt(redeem);
         }
         match answer {
-            Answer::Token(seconds) => self.store(&redeem, seconds),
+            Answer::Token(seconds) => self.store(redeem, seconds),
             Answer::Crash if redeem.fencing == Fencing::Recorded => {
                 self.restart();
             }
@@ -235,19 +233,15 @@ impl Life {
                 if let Slot::Ours(grant) = &mut self.world.grant {
                     grant.attempt = None;
                 }
-                self.note_answer(&redeem, answer);
+                self.note_answer(redeem, answer);
             }
         }
     }
 
     fn open_attempt(&mut self, redeem: &Redeem) {
         if matches!(self.world.grant, Slot::Free) {
-            // Where nothing rotated until now the token Secret hands its ledger, and with it the grant's record, to the grant Secret.
-            let holder = record(&self.world).filter(|record| !record.seeds.0.is_empty()).cloned();
-            let record = holder.unwrap_or_else(|| Record {
-                generation: redeem.from,
-                ..Record::default()
-            });
+            let record = record_to_begin_with(&self.world);
+            assert_eq!(record.generation, redeem.from);
             let plan = self.world.plan.as_ref().unwrap();
             self.world.grant = Slot::Ours(GrantSecret {
                 record,
@@ -298,26 +292,28 @@ impl Life {
     }
 
     fn note_answer(&mut self, redeem: &Redeem, answer: Answer) {
-        let grant_lives = self.grant_lives();
+        let grant_lives = grant_lives(&self.world);
         let failed = match (answer, &redeem.source) {
             (Answer::Refused, Source::Seed(fingerprint)) => {
                 self.note_refused(ledger_line(fingerprint, Verdict::Refused, redeem));
-                failure(Blame::Reauthorize, Reason::SeedRejected)
+                failure(FailureClass::Reauthorize, Reason::SeedRejected)
             }
             (Answer::Refused, Source::Grant) if redeem.history == History::AnswerLost => {
-                failure(Blame::Reauthorize, Reason::GrantLost)
+                failure(FailureClass::Reauthorize, Reason::GrantLost)
             }
-            (Answer::Refused, Source::Grant) => failure(Blame::Reauthorize, Reason::GrantRevoked),
-            (Answer::BadClient, Source::Seed(_)) if grant_lives => failure(Blame::Admin, Reason::SeedRejected),
-            (Answer::BadClient, _) => failure(Blame::Admin, Reason::ClientRejected),
+            (Answer::Refused, Source::Grant) => failure(FailureClass::Reauthorize, Reason::GrantRevoked),
+            (Answer::BadClient, Source::Seed(_)) if grant_lives => {
+                failure(FailureClass::AdminConfig, Reason::SeedRejected)
+            }
+            (Answer::BadClient, _) => failure(FailureClass::AdminConfig, Reason::ClientRejected),
             (Answer::TooMany(wish), _) => crate::lifecycle::Failure {
                 retry_after: wish.map(SignedDuration::from_secs),
-                ..failure(Blame::Throttled, Reason::Throttled)
+                ..failure(FailureClass::Throttled, Reason::Throttled)
             },
             (Answer::Silence | Answer::Crash, source) if redeem.fencing == Fencing::Recorded => {
                 return self.note_silence(&source.clone());
             }
-            _ => failure(Blame::Retry, Reason::Retrying),
+            _ => failure(FailureClass::Retry, Reason::Retrying),
         };
         note_failure(&mut self.world, failed, self.now, 0.5);
     }
@@ -340,9 +336,9 @@ impl Life {
                         .1,
                 };
                 self.note_refused(record);
-                failure(Blame::Reauthorize, Reason::SeedRejected)
+                failure(FailureClass::Reauthorize, Reason::SeedRejected)
             }
-            _ => failure(Blame::Retry, Reason::OutcomeUnknown),
+            _ => failure(FailureClass::Retry, Reason::OutcomeUnknown),
         };
         note_failure(&mut self.world, failed, self.now, 0.5);
     }
@@ -384,10 +380,6 @@ impl Life {
             Slot::Ours(grant) => grant,
             other => panic!("no grant Secret of ours: {other:?}"),
         }
-    }
-
-    fn grant_lives(&self) -> bool {
-        record(&self.world).is_some_and(|record| record.binding.is_some()) && !grant_is_dead(&self.world.status)
     }
 
     /// Rules for every request (invariants 1, 2, 3 and the design's section 3).
@@ -471,10 +463,14 @@ impl Life {
             if valid && same {
                 assert_eq!(ready, "True", "a valid token is published: {}", row(status));
             }
-            if valid && same && self.published {
-                assert_eq!(says(ConditionType::Reconciling), None);
+            if same {
+                assert_eq!(
+                    says(ConditionType::Reconciling),
+                    None,
+                    "this is no first token: {}",
+                    row(status)
+                );
             }
-            self.published |= valid && same;
         }
         let stored = record(&self.world)
             .filter(|record| record.binding.is_some())

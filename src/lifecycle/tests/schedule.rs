@@ -7,9 +7,9 @@ use super::{
     worlds::{failure, lifetime, minute, start, version},
 };
 use crate::{
-    api::Reason,
+    api::{FailureClass, Reason},
     lifecycle::{
-        Blame, Failure, Input, Lifetime, Pace, Step, World, backoff, decide, note_failure, renewal_time, schedule::due,
+        Failure, Input, Lifetime, Pace, Step, World, backoff, decide, note_failure, renewal_time, schedule::due,
     },
 };
 
@@ -108,11 +108,16 @@ fn a_provider_that_fails_in_two_ways_in_turn_does_not_reset_the_backoff() {
 fn an_admins_failure_begins_its_own_count() {
     let mut world = World::fresh().published(0, 60);
     for _ in 0..9 {
-        note_failure(&mut world, failure(Blame::Retry, Reason::Retrying), minute(40), 1.0);
+        note_failure(
+            &mut world,
+            failure(FailureClass::Retry, Reason::Retrying),
+            minute(40),
+            1.0,
+        );
     }
     note_failure(
         &mut world,
-        failure(Blame::Admin, Reason::ClientRejected),
+        failure(FailureClass::AdminConfig, Reason::ClientRejected),
         minute(40),
         1.0,
     );
@@ -123,27 +128,27 @@ fn an_admins_failure_begins_its_own_count() {
 
 #[test]
 fn a_providers_wish_for_patience_is_a_floor_up_to_a_day() {
-    let next = |wish: i64, blame| {
+    let next = |wish: i64, class| {
         let mut world = World::fresh();
         let failed = Failure {
             retry_after: Some(SignedDuration::from_secs(wish)),
-            ..failure(blame, Reason::Throttled)
+            ..failure(class, Reason::Throttled)
         };
         note_failure(&mut world, failed, start(), 1.0);
         let at = world.status.failure.unwrap().next_attempt_time.unwrap().0;
         at.duration_since(start()).as_secs()
     };
-    assert_eq!(next(600, Blame::Throttled), 600);
-    assert_eq!(next(1, Blame::Throttled), 60);
-    assert_eq!(next(-1, Blame::Retry), 5);
-    assert_eq!(next(i64::MAX, Blame::Throttled), 86_400);
+    assert_eq!(next(600, FailureClass::Throttled), 600);
+    assert_eq!(next(1, FailureClass::Throttled), 60);
+    assert_eq!(next(-1, FailureClass::Retry), 5);
+    assert_eq!(next(i64::MAX, FailureClass::Throttled), 86_400);
 }
 
 #[test]
 fn a_retry_is_never_shown_earlier_than_it_is_made() {
     let mut world = World::fresh();
     let now: Timestamp = "2026-11-25T12:00:00.250Z".parse().unwrap();
-    note_failure(&mut world, failure(Blame::Retry, Reason::Retrying), now, 1.0);
+    note_failure(&mut world, failure(FailureClass::Retry, Reason::Retrying), now, 1.0);
     let failed = world.status.failure.unwrap();
     assert_eq!(failed.last_failure_time.unwrap().0, start());
     assert_eq!(
@@ -155,13 +160,13 @@ fn a_retry_is_never_shown_earlier_than_it_is_made() {
 /// A world in backoff for about 5 minutes at minute 40.
 fn in_backoff(reason: Reason) -> World {
     let mut world = World::fresh().published(0, 60);
-    let blame = if reason == Reason::Throttled {
-        Blame::Throttled
+    let class = if reason == Reason::Throttled {
+        FailureClass::Throttled
     } else {
-        Blame::Retry
+        FailureClass::Retry
     };
     for _ in 0..9 {
-        note_failure(&mut world, failure(blame, reason), minute(40), 1.0);
+        note_failure(&mut world, failure(class, reason), minute(40), 1.0);
     }
     world.shown(minute(40))
 }
@@ -222,7 +227,12 @@ fn a_clock_that_was_days_ahead_holds_nothing_up() {
         tries(&world),
         "the token is from the future: its schedule means nothing"
     );
-    note_failure(&mut world, failure(Blame::Throttled, Reason::Throttled), ahead, 1.0);
+    note_failure(
+        &mut world,
+        failure(FailureClass::Throttled, Reason::Throttled),
+        ahead,
+        1.0,
+    );
     assert!(tries(&world), "and so does the backoff");
     let slightly = World::fresh().published(43, 103);
     assert!(!tries(&slightly), "clocks of two nodes may differ a little");

@@ -2,10 +2,10 @@
 
 use super::worlds::{failure, foreign, line, minute, row, seed};
 use crate::{
-    api::{Reason, Rotation},
+    api::{FailureClass, Reason, Rotation},
     lifecycle::{
-        AttemptHolder, Blame, Fencing, Handover, Presence, SeedLedger, Slot, Source, Standing, Step, Verdict, World,
-        decide, note_failure, status,
+        AttemptHolder, Fencing, Handover, Presence, SeedLedger, Slot, Source, Standing, Step, Verdict, World, decide,
+        note_failure, status,
     },
 };
 
@@ -53,15 +53,15 @@ rows! {
     new_asset_without_a_client: World::fresh().without_client(), at minute 0 =>
         "R F ClientMissing | A U Pending | X F ClientMissing | S T ClientMissing // Rest, no wake";
 
-    first_token_fails_and_may_pass: World::fresh().failed(Blame::Retry, Reason::Retrying, minute(0)), at minute 0 =>
+    first_token_fails_and_may_pass: World::fresh().failed(FailureClass::Retry, Reason::Retrying, minute(0)), at minute 0 =>
         "R F Retrying | A U Pending | X F Retrying | C T Retrying // Rest, wake after 5 s";
-    first_token_is_throttled: World::fresh().failed(Blame::Throttled, Reason::Throttled, minute(0)), at minute 0 =>
+    first_token_is_throttled: World::fresh().failed(FailureClass::Throttled, Reason::Throttled, minute(0)), at minute 0 =>
         "R F Throttled | A U Pending | X F Throttled | C T Throttled // Rest, wake after 60 s";
-    first_token_fails_and_an_admin_must_act: World::fresh().failed(Blame::Admin, Reason::ClientRejected, minute(0)), at minute 0 =>
+    first_token_fails_and_an_admin_must_act: World::fresh().failed(FailureClass::AdminConfig, Reason::ClientRejected, minute(0)), at minute 0 =>
         "R F ClientRejected | A U Pending | X F ClientRejected | S T ClientRejected // Rest, wake after 900 s";
-    first_answer_is_lost: World::fresh().rotating().unanswered(&seed("a"), minute(0)).recorded().failed(Blame::Retry, Reason::OutcomeUnknown, minute(0)), at minute 0 =>
-        "R F OutcomeUnknown | A U OutcomeUnknown | X F OutcomeUnknown | C T OutcomeUnknown // Rest, wake after 5 s";
-    first_seed_is_refused: World::fresh().remembering_a_refused_seed("a").failed(Blame::Reauthorize, Reason::SeedRejected, minute(0)), at minute 0 =>
+    first_answer_is_lost: World::fresh().rotating().unanswered(&seed("a"), minute(0)).recorded().failed(FailureClass::Retry, Reason::OutcomeUnknown, minute(0)), at minute 0 =>
+        "R F OutcomeUnknown | A U OutcomeUnknown | X F OutcomeUnknown | C T OutcomeUnknown // Rest, wake after 60 s";
+    first_seed_is_refused: World::fresh().remembering_a_refused_seed("a").failed(FailureClass::Reauthorize, Reason::SeedRejected, minute(0)), at minute 0 =>
         "R F SeedRequired | A F SeedRequired | X F SeedRejected | S T SeedRequired // Rest, no wake";
 
     fresh: hour(), at minute 1 =>
@@ -73,31 +73,31 @@ rows! {
     due_rotating: rotating_hour(), at minute 40 =>
         "R T Fresh | A T Stored | X T Refreshed // Redeem the grant, no wake";
 
-    failing_while_the_token_is_valid: hour().failed(Blame::Retry, Reason::Retrying, minute(40)), at minute 40 =>
+    failing_while_the_token_is_valid: hour().failed(FailureClass::Retry, Reason::Retrying, minute(40)), at minute 40 =>
         "R T Fresh | A T Stored | X F Retrying // Rest, wake after 5 s";
-    failing_after_the_token_expired: hour().failed(Blame::Retry, Reason::Retrying, minute(60)), at minute 60 =>
+    failing_after_the_token_expired: hour().failed(FailureClass::Retry, Reason::Retrying, minute(60)), at minute 60 =>
         "R F TokenExpired | A T Stored | X F Retrying // Rest, wake after 5 s";
-    an_admin_must_act_while_the_token_is_valid: hour().failed(Blame::Admin, Reason::ClientRejected, minute(40)), at minute 40 =>
+    an_admin_must_act_while_the_token_is_valid: hour().failed(FailureClass::AdminConfig, Reason::ClientRejected, minute(40)), at minute 40 =>
         "R T Fresh | A T Stored | X F ClientRejected // Rest, wake after 900 s";
-    an_admin_must_act_after_the_token_expired: hour().failed(Blame::Admin, Reason::ClientRejected, minute(60)), at minute 60 =>
+    an_admin_must_act_after_the_token_expired: hour().failed(FailureClass::AdminConfig, Reason::ClientRejected, minute(60)), at minute 60 =>
         "R F TokenExpired | A T Stored | X F ClientRejected | S T TokenExpired // Rest, wake after 900 s";
-    our_request_is_wrong_after_the_token_expired: hour().failed(Blame::Bug, Reason::ClientRejected, minute(60)), at minute 60 =>
+    our_request_is_wrong_after_the_token_expired: hour().failed(FailureClass::Bug, Reason::ClientRejected, minute(60)), at minute 60 =>
         "R F TokenExpired | A T Stored | X F ClientRejected | S T TokenExpired // Rest, wake after 900 s";
 
-    outcome_unknown_while_the_token_is_valid: rotating_hour().unanswered(&Source::Grant, minute(40)).failed(Blame::Retry, Reason::OutcomeUnknown, minute(40)), at minute 40 =>
+    outcome_unknown_while_the_token_is_valid: rotating_hour().unanswered(&Source::Grant, minute(40)).failed(FailureClass::Retry, Reason::OutcomeUnknown, minute(40)), at minute 40 =>
         "R T Fresh | A U OutcomeUnknown | X F OutcomeUnknown // Rest, wake after 900 s";
-    outcome_unknown_after_the_token_expired: rotating_hour().unanswered(&Source::Grant, minute(60)).failed(Blame::Retry, Reason::OutcomeUnknown, minute(60)), at minute 60 =>
-        "R F TokenExpired | A U OutcomeUnknown | X F OutcomeUnknown // Rest, wake after 5 s";
+    outcome_unknown_after_the_token_expired: rotating_hour().unanswered(&Source::Grant, minute(60)).failed(FailureClass::Retry, Reason::OutcomeUnknown, minute(60)), at minute 60 =>
+        "R F TokenExpired | A U OutcomeUnknown | X F OutcomeUnknown // Rest, wake after 60 s";
     outcome_unknown_found_after_a_restart: rotating_hour().unanswered(&Source::Grant, minute(40)), at minute 40 =>
         "R T Fresh | A U OutcomeUnknown | X F OutcomeUnknown // Rest, wake after 900 s";
 
-    grant_refused_while_the_token_is_valid: hour().failed(Blame::Reauthorize, Reason::GrantRevoked, minute(40)), at minute 40 =>
+    grant_refused_while_the_token_is_valid: hour().failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(40)), at minute 40 =>
         "R T Fresh | A F GrantRevoked | X F GrantRevoked // Rest, wake after 1200 s";
-    grant_refused_after_the_token_expired: hour().failed(Blame::Reauthorize, Reason::GrantRevoked, minute(40)), at minute 60 =>
+    grant_refused_after_the_token_expired: hour().failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(40)), at minute 60 =>
         "R F SeedRequired | A F GrantRevoked | X F GrantRevoked | S T SeedRequired // Rest, no wake";
-    grant_expired_after_the_token_expired: rotating_hour().failed(Blame::Reauthorize, Reason::GrantExpired, minute(40)), at minute 60 =>
+    grant_expired_after_the_token_expired: rotating_hour().failed(FailureClass::Reauthorize, Reason::GrantExpired, minute(40)), at minute 60 =>
         "R F SeedRequired | A F GrantExpired | X F GrantExpired | S T SeedRequired // Rest, no wake";
-    grant_lost_after_the_token_expired: rotating_hour().failed(Blame::Reauthorize, Reason::GrantLost, minute(55)), at minute 60 =>
+    grant_lost_after_the_token_expired: rotating_hour().failed(FailureClass::Reauthorize, Reason::GrantLost, minute(55)), at minute 60 =>
         "R F SeedRequired | A F GrantLost | X F GrantLost | S T SeedRequired // Rest, no wake";
 
     client_missing_while_the_token_is_valid: hour().without_client(), at minute 50 =>
@@ -124,18 +124,18 @@ rows! {
         "R T Fresh | A T Stored | X T Refreshed // Rest, wake after 600 s";
     suspended_after_the_token_expired: hour().suspended(), at minute 60 =>
         "R F Suspended | A T Stored | X T Refreshed // Rest, no wake";
-    suspended_while_failing_keeps_what_was_said: hour().failed(Blame::Retry, Reason::Retrying, minute(60)).suspended(), at minute 61 =>
+    suspended_while_failing_keeps_what_was_said: hour().failed(FailureClass::Retry, Reason::Retrying, minute(60)).suspended(), at minute 61 =>
         "R F Suspended | A T Stored | X F Retrying // Rest, no wake";
     suspended_from_the_start: World::fresh().suspended(), at minute 0 =>
         "R F Suspended | A U Pending // Rest, no wake";
-    suspended_with_a_dead_grant_stays_with_its_person: hour().failed(Blame::Reauthorize, Reason::GrantRevoked, minute(40)).suspended(), at minute 60 =>
+    suspended_with_a_dead_grant_stays_with_its_person: hour().failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(40)).suspended(), at minute 60 =>
         "R F SeedRequired | A F GrantRevoked | X F GrantRevoked | S T SeedRequired // Rest, no wake";
 
-    a_new_seed_was_refused_and_the_grant_goes_on: rotating_hour().seeded("b").recorded().ledger("b", Verdict::Refused).failed(Blame::Reauthorize, Reason::SeedRejected, minute(10)), at minute 11 =>
+    a_new_seed_was_refused_and_the_grant_goes_on: rotating_hour().seeded("b").recorded().ledger("b", Verdict::Refused).failed(FailureClass::Reauthorize, Reason::SeedRejected, minute(10)), at minute 11 =>
         "R T Fresh | A T Stored | X F SeedRejected // Rest, wake after 1740 s";
-    a_replacement_was_refused_where_nothing_rotates: hour().seeded("b").recorded().ledger("b", Verdict::Refused).failed(Blame::Reauthorize, Reason::SeedRejected, minute(10)), at minute 11 =>
+    a_replacement_was_refused_where_nothing_rotates: hour().seeded("b").recorded().ledger("b", Verdict::Refused).failed(FailureClass::Reauthorize, Reason::SeedRejected, minute(10)), at minute 11 =>
         "R T Fresh | A F SeedRequired | X F SeedRejected // Rest, wake after 2940 s";
-    a_replacement_was_refused_and_the_token_expired: hour().seeded("b").recorded().ledger("b", Verdict::Refused).failed(Blame::Reauthorize, Reason::SeedRejected, minute(10)), at minute 60 =>
+    a_replacement_was_refused_and_the_token_expired: hour().seeded("b").recorded().ledger("b", Verdict::Refused).failed(FailureClass::Reauthorize, Reason::SeedRejected, minute(10)), at minute 60 =>
         "R F SeedRequired | A F SeedRequired | X F SeedRejected | S T SeedRequired // Rest, no wake";
 
     another_process_redeems: rotating_hour().attempting(Source::Grant, AttemptHolder::Other { watched: jiff::SignedDuration::from_secs(10) }), at minute 40 =>
@@ -168,12 +168,17 @@ fn the_end_of_the_grant_outlives_a_failing_new_seed() {
     // Within one pass: the grant is refused, a new seed is in sight and fails too, and only then the status is made.
     note_failure(
         &mut world,
-        failure(Blame::Reauthorize, Reason::GrantRevoked),
+        failure(FailureClass::Reauthorize, Reason::GrantRevoked),
         minute(40),
         0.5,
     );
     world = world.seeded("b");
-    note_failure(&mut world, failure(Blame::Retry, Reason::Retrying), minute(40), 0.5);
+    note_failure(
+        &mut world,
+        failure(FailureClass::Retry, Reason::Retrying),
+        minute(40),
+        0.5,
+    );
     assert_eq!(
         line_of(&world, 40),
         "R T Fresh | A F GrantRevoked | X F Retrying // RecordInputs, no wake"
@@ -190,8 +195,8 @@ fn a_wrong_pair_of_plan_and_standing_still_has_a_ready() {
 
 #[test]
 fn conditions_keep_their_time_while_their_status_stays() {
-    let world = hour().failed(Blame::Retry, Reason::Retrying, minute(40));
-    let later = world.clone().failed(Blame::Retry, Reason::Throttled, minute(45));
+    let world = hour().failed(FailureClass::Retry, Reason::Retrying, minute(40));
+    let later = world.clone().failed(FailureClass::Retry, Reason::Throttled, minute(45));
     let times = |world: &World| -> Vec<_> {
         world
             .status

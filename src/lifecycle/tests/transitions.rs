@@ -401,3 +401,21 @@ fn pending_is_shown_where_the_first_try_cannot_finish_in_its_pass() {
     life.pass();
     assert_eq!(life.rows, [PENDING]);
 }
+
+#[test]
+fn a_token_that_somebody_took_out_of_our_secrets_is_fetched_anew() {
+    for mut life in fresh() {
+        life.set_clock(minute(5));
+        life.change(|world| {
+            let world = if world.grant.ours().is_some() {
+                world.grant_secret(|grant| grant.record.lifetime = None)
+            } else {
+                world
+            };
+            world.token_secret(|token| token.record.lifetime = None)
+        });
+        life.forget_schedule();
+        life.until(5);
+        assert_eq!((life.sent.len(), life.rows), (1, vec![FRESH.to_owned()]));
+    }
+}

@@ -3,10 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{EmailAssetStatus, GrantStatus, Reason, Rotation},
+    api::{EmailAssetStatus, FailureClass, Reason, Rotation},
     lifecycle::{
-        Activity, Attempt, AttemptHolder, Binding, Blame, Failure, Fingerprint, Generation, GrantSecret, Handover,
-        Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal, Presence, Record, Retention, SeedClaim,
+        Activity, Attempt, AttemptHolder, Binding, Failure, Fingerprint, Generation, GrantSecret, Handover, Input,
+        InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal, Presence, Record, Retention, SeedClaim,
         SeedLedger, SeedRecord, Sight, Slot, Source, TokenSecret, Verdict, World, decide, note_failure, status,
     },
 };
@@ -78,9 +78,9 @@ pub(super) fn lifetime(issued: i64, expires: i64) -> Lifetime {
 }
 
 /// A failure as the controller would report it.
-pub(super) fn failure(blame: Blame, reason: Reason) -> Failure {
+pub(super) fn failure(class: FailureClass, reason: Reason) -> Failure {
     Failure {
-        blame,
+        class,
         reason,
         code: "code".to_owned(),
         message: format!("Google said something about {reason}."),
@@ -209,8 +209,8 @@ impl World {
     }
 
     /// The last try ended like this at this moment, and the status says so.
-    pub(super) fn failed(mut self, blame: Blame, reason: Reason, now: Timestamp) -> Self {
-        note_failure(&mut self, failure(blame, reason), now, 1.0);
+    pub(super) fn failed(mut self, class: FailureClass, reason: Reason, now: Timestamp) -> Self {
+        note_failure(&mut self, failure(class, reason), now, 1.0);
         self.shown(now)
     }
 
@@ -272,12 +272,6 @@ impl World {
         self.grant_secret(|grant| grant.unanswered = std::mem::take(&mut grant.unanswered).with(source, since))
     }
 
-    /// The status remembers this many stored answers.
-    pub(super) fn shown_generation(mut self, generation: i64) -> Self {
-        self.status.grant.get_or_insert_with(GrantStatus::default).generation = Some(generation);
-        self
-    }
-
     /// A restart: nothing was read yet, and nothing is remembered but what stands in the cluster.
     pub(super) fn restarted(mut self) -> Self {
         if let Input::Read(version, _) = &self.client {
@@ -316,7 +310,7 @@ pub(super) fn row(status: &EmailAssetStatus) -> String {
             format!(
                 "{} {} {}",
                 letter(&condition.type_),
-                &condition.status[..1],
+                condition.status.chars().next().unwrap(),
                 condition.reason
             )
         })

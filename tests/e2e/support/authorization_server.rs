@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use reqwest::{Certificate, Client, StatusCode};
 use serde::de::DeserializeOwned;
@@ -14,14 +15,17 @@ use tokio::process::{Child, Command};
 use super::certificates::Certificates;
 use super::run::use_ring;
 
+/// In the folder of a run: every token and client secret that the servers of the run issued, one a line.
+const SECRETS_FILE: &str = "secrets-that-no-log-may-hold";
+
 /// A running authorization server. It ends with this value, or with the test process.
 #[derive(Debug)]
 pub(crate) struct AuthorizationServer {
     /// The endpoints, as the server told them.
     pub(crate) endpoints: Endpoints,
     http: Client,
-    // Holding it holds its standard input: the server ends when that does.
-    _process: Child,
+    // Holding it holds its standard input: the server ends when that does, with the last of its doors.
+    _process: Arc<Child>,
 }
 
 /// Where the server is.
@@ -254,6 +258,7 @@ impl AuthorizationServer {
     async fn start_with(flags: &[&str]) -> Self {
         use_ring();
         let certificates = Certificates::shared();
+        let secrets = super::run::run_directory().join(SECRETS_FILE);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authorization-server/server.mjs");
         let mut process = Command::new("node")
             // oidc-provider warns of each feature that is not for production.
@@ -263,6 +268,8 @@ impl AuthorizationServer {
             .arg(&certificates.certificate)
             .arg("--key")
             .arg(&certificates.key)
+            .arg("--secrets")
+            .arg(secrets)
             .args(flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -277,16 +284,19 @@ impl AuthorizationServer {
             .await
             .expect("its standard output can be read");
         let hello = hello.expect("the authorization server starts; its complaint is in authorization-server.log");
-        let authority = Certificate::from_pem(certificates.authority_pem.as_bytes()).expect("a certificate");
-        let http = Client::builder()
-            .tls_certs_only([authority])
-            .no_proxy()
-            .build()
-            .expect("a client");
         Self {
             endpoints: serde_json::from_str(&hello).expect("one line of JSON"),
-            http,
-            _process: process,
+            http: http_client(),
+            _process: Arc::new(process),
+        }
+    }
+
+    /// The same server for another test: connections die with the runtime of the test that made them.
+    pub(crate) fn for_this_test(&self) -> Self {
+        Self {
+            endpoints: self.endpoints.clone(),
+            http: http_client(),
+            _process: Arc::clone(&self._process),
         }
     }
 
@@ -330,6 +340,15 @@ impl AuthorizationServer {
     pub(crate) async fn mint(&self, client_id: &str, account: &str) -> Minted {
         self.post("refresh-tokens", json!({"clientId": client_id, "account": account}))
             .await
+    }
+
+    /// A refresh token whose grant rotates in its own way, whatever the server's setting is.
+    pub(crate) async fn mint_rotating(&self, client_id: &str, account: &str, rotation: Rotation) -> Minted {
+        self.post(
+            "refresh-tokens",
+            json!({"clientId": client_id, "account": account, "rotation": rotation}),
+        )
+        .await
     }
 
     /// Many, for the accounts that `account` names with `{}` for a number from 0.
@@ -438,6 +457,15 @@ impl AuthorizationServer {
         )
         .await
     }
+}
+
+fn http_client() -> Client {
+    let authority = Certificate::from_pem(Certificates::shared().authority_pem.as_bytes()).expect("a certificate");
+    Client::builder()
+        .tls_certs_only([authority])
+        .no_proxy()
+        .build()
+        .expect("a client")
 }
 
 async fn read<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> T {

@@ -3,6 +3,7 @@
 //! - [`Cluster`]: etcd, kube-apiserver and kube-controller-manager; one for all tests of a run, a namespace for each.
 //! - [`AuthorizationServer`]: oidc-provider over TLS, with its faults and counters.
 //! - [`Operator`]: the operator's process, and signals to it.
+//! - [`Deployed`]: what `deploy/` installs, and the operator as its Deployment would start it.
 //! - [`Certificates`]: the authority that all TLS of the tests hangs on.
 //! - [`wait_for`], [`until`]: no test sleeps; it waits for something to be seen, for a limited time.
 //!
@@ -19,17 +20,21 @@
 mod authorization_server;
 mod certificates;
 mod cluster;
+mod deploy;
 mod measurements;
 mod operator;
 mod run;
+mod shared_stage;
 mod stage;
 mod wait;
 
 pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match, Rotation, Step};
 pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
+pub(crate) use deploy::{Deployed, apply_deployment};
 pub(crate) use measurements::{Table, record};
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, random_suffix, run_directory};
+pub(crate) use shared_stage::{SharedStage, commands};
 pub(crate) use stage::{CLIENT, Stage, condition, generation_of, install_crds, mailbox, text};
 pub(crate) use wait::{until, wait_for, wait_until_gone};

@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 
 use emailasset::api::{ConditionType, EmailAsset};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{core::v1::Secret, rbac::v1::Role};
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 use super::{
-    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, free_address, random_suffix, run_directory,
-    until, wait_for,
+    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, apply_deployment, free_address,
+    random_suffix, run_directory, until, wait_for,
 };
 
 /// The client that stages use, and its secret.
@@ -35,7 +34,6 @@ impl Stage {
     /// A stage without an operator yet.
     pub(crate) async fn set(prefix: &str) -> Self {
         let cluster = Cluster::shared();
-        install(cluster).await;
         Self::set_in(cluster, prefix).await
     }
 
@@ -64,6 +62,21 @@ impl Stage {
         stage
     }
 
+    /// The same stage for another test: connections die with the runtime of the test that made them.
+    pub(crate) async fn for_this_test(&self) -> Self {
+        let client = self.cluster.client().await;
+        Self {
+            cluster: self.cluster,
+            namespace: self.namespace.clone(),
+            server: self.server.for_this_test(),
+            assets: Api::namespaced(client.clone(), &self.namespace),
+            secrets: Api::namespaced(client.clone(), &self.namespace),
+            client,
+            spool: self.spool.clone(),
+            kubeconfig: self.kubeconfig.clone(),
+        }
+    }
+
     /// An operator with this stage's spool.
     pub(crate) async fn operator(&self) -> Operator {
         self.operator_with(&[], &[]).await
@@ -85,22 +98,23 @@ impl Stage {
     }
 
     async fn replica(&self, spool: &std::path::Path, arguments: &[&str], environment: &[(&str, &str)]) -> Operator {
-        let listen = free_address().to_string();
+        let asked = arguments.iter().skip_while(|argument| **argument != "--listen").nth(1);
+        let listen = asked.map_or_else(|| free_address().to_string(), |asked| (*asked).to_owned());
         let mut args: Vec<std::ffi::OsString> = Vec::new();
         for (flag, value) in [
-            ("--namespace", self.namespace.as_str()),
-            ("--watch-namespace", self.namespace.as_str()),
-            ("--listen", listen.as_str()),
-            ("--log-level", "info,emailasset=debug"),
-            ("--identity", "test"),
+            ("--namespace", self.namespace.as_str().as_ref()),
+            ("--watch-namespace", self.namespace.as_str().as_ref()),
+            ("--listen", listen.as_str().as_ref()),
+            ("--log-level", "info,emailasset=debug".as_ref()),
+            ("--identity", "test".as_ref()),
+            ("--spool-dir", spool.as_os_str()),
+            ("--ca-bundle", Certificates::shared().authority.as_os_str()),
         ] {
-            args.extend([flag.into(), value.into()]);
+            // What a test asks for wins.
+            if !arguments.contains(&flag) {
+                args.extend([flag.into(), value.to_owned()]);
+            }
         }
-        args.extend(["--spool-dir".into(), spool.as_os_str().to_owned()]);
-        args.extend([
-            "--ca-bundle".into(),
-            Certificates::shared().authority.as_os_str().to_owned(),
-        ]);
         args.push("--allow-private-addresses".into());
         args.extend(arguments.iter().map(Into::into));
         let operator = Operator::start(OperatorOptions {
@@ -279,12 +293,6 @@ fn merge(into: &mut Value, over: &Value) {
     }
 }
 
-/// Installs the CRD, once.
-async fn install(cluster: &Cluster) {
-    static INSTALLED: OnceCell<()> = OnceCell::const_new();
-    INSTALLED.get_or_init(|| install_crds(cluster)).await;
-}
-
 /// Installs the CRD in a cluster.
 pub(crate) async fn install_crds(cluster: &Cluster) {
     cluster
@@ -300,17 +308,51 @@ pub(crate) async fn install_crds(cluster: &Cluster) {
         .await;
 }
 
+/// Gives the ServiceAccount `operator` of a namespace the rights that `deploy/` gives the operator, for this namespace only.
 async fn grant_rights(cluster: &Cluster, namespace: &str) {
+    let deployed = apply_deployment(cluster).await;
     let account = format!("{namespace}:operator");
-    let binding = format!("operator-{namespace}");
+    let rights = [
+        "create",
+        "rolebinding",
+        "operator",
+        "-n",
+        namespace,
+        "--clusterrole=emailasset-operator",
+    ];
     cluster
-        .kubectl(&[
-            "create",
-            "clusterrolebinding",
-            &binding,
-            "--clusterrole=cluster-admin",
-            "--serviceaccount",
-            &account,
-        ])
+        .kubectl(&[rights.as_slice(), &["--serviceaccount", &account]].concat())
+        .await;
+    let client = cluster.client().await;
+    let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
+    let role = Role {
+        metadata: ObjectMeta {
+            name: Some("leases".to_owned()),
+            ..ObjectMeta::default()
+        },
+        rules: deployed.lease_rules(),
+    };
+    roles
+        .create(&PostParams::default(), &role)
+        .await
+        .expect("a Role can be made");
+    let leases = [
+        "create",
+        "rolebinding",
+        "leases",
+        "-n",
+        namespace,
+        "--role=leases",
+        "--serviceaccount",
+        &account,
+    ];
+    cluster.kubectl(&leases).await;
+    deployed
+        .wait_for_rights_of(
+            cluster,
+            &format!("system:serviceaccount:{account}"),
+            namespace,
+            namespace,
+        )
         .await;
 }
