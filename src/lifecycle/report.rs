@@ -122,7 +122,8 @@ fn of_published(token: &TokenSecret, plan: &Plan, world: &World) -> TokenStatus 
     // Two tokens can be of the same second: a generation that was not shown yet tells them apart.
     let generation = i64::try_from(token.record.generation.0).unwrap_or(i64::MAX);
     let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
-    let same = known.is_some_and(|known| known.issue_time == issue_time) && shown.is_none_or(|shown| generation <= shown);
+    let same =
+        known.is_some_and(|known| known.issue_time == issue_time) && shown.is_none_or(|shown| generation <= shown);
     TokenStatus {
         secret_name: Some(secret.rsplit('/').next().unwrap_or(secret).to_owned()),
         issue_time,
