@@ -12,10 +12,7 @@ use kube::{
 use serde_json::json;
 use tracing::{debug, warn};
 
-use super::{
-    context::{Context, Watched},
-    redeem::Chain,
-};
+use super::{context::Context, lean::Watched, redeem::Chain};
 use crate::{
     api::{ConditionType, EmailAsset, EmailAssetStatus, Reason, names},
     lifecycle,

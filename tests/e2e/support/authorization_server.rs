@@ -307,6 +307,11 @@ impl AuthorizationServer {
             .await;
     }
 
+    /// Keeps a log of requests on the plain server too.
+    pub(crate) async fn log_requests(&self) {
+        self.post::<Value>("settings", json!({"logRequests": true})).await;
+    }
+
     /// In seconds, for refresh tokens that are issued from now on.
     pub(crate) async fn set_refresh_token_lifetime(&self, seconds: u32) {
         self.post::<Value>("settings", json!({"refreshTokenLifetime": seconds}))
