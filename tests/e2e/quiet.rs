@@ -108,7 +108,8 @@ async fn a_refresh_costs_one_token_request_and_few_calls_to_the_api_server() {
         let writes = mine.iter().filter(|(verb, ..)| is_write(verb)).count();
         // The marker reads the client's Secret once as well.
         let reads = mine.iter().filter(|(verb, ..)| verb == "get").count() - 1;
-        assert!(writes <= most_writes, "{asset}: {mine:#?}");
+        let log = stage.operator.log_file().display();
+        assert!(writes <= most_writes, "{asset}: {mine:#?}; see {log}");
         assert!(reads <= if most_writes == 2 { 2 } else { 3 }, "{asset}: {mine:#?}");
         assert_eq!(stage.requests_of_grant(&grant).await, 3);
     }
