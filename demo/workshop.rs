@@ -103,9 +103,8 @@ impl Guest {
 impl Workshop {
     /// A fresh folder below `target/demo`.
     pub(crate) fn open(afterwards: Afterwards) -> Result<Self> {
+        remove_leftovers(&all_demos()?);
         let folder = all_demos()?.join(std::process::id().to_string());
-        // A leftover of a killed demo that happened to have our process ID.
-        let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         Ok(Self {
             folder,
@@ -361,6 +360,17 @@ fn all_demos() -> Result<PathBuf> {
     let us = std::env::current_exe()?;
     let target = us.ancestors().nth(3).context("where the build put us")?;
     Ok(target.join("demo"))
+}
+
+/// Removes the folders of demos that have ended, which failed or were killed. They are named after their process.
+fn remove_leftovers(demos: &Path) {
+    for demo in fs::read_dir(demos).into_iter().flatten().flatten() {
+        let runs = Path::new("/proc").join(demo.file_name()).exists();
+        if !runs && !demo.path().join(KEPT).exists() {
+            // Another demo may be removing it as well.
+            let _ = fs::remove_dir_all(demo.path());
+        }
+    }
 }
 
 async fn end(child: &mut Child) {

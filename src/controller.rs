@@ -9,8 +9,11 @@
 //! [`run`] is the whole life of a replica. It keeps its caches warm whether it leads or not, so that it can act at once when it does; only the leader's passes do
 //! anything. What must never be interrupted (`redeem`) runs on tasks of its own, which the end of leadership does not touch and shutdown waits for.
 
+mod clients;
 mod context;
 mod explain;
+mod gates;
+mod lean;
 mod observe;
 mod pass;
 mod redeem;
@@ -26,7 +29,7 @@ use kube::{
     runtime::{
         Controller,
         controller::{Action, Config},
-        reflector,
+        reflector::{self, ObjectRef},
     },
 };
 use tokio::sync::{mpsc, watch as channel};
@@ -35,12 +38,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
 pub use self::context::Settings;
-use self::{
-    context::{Context, Gates, Watched},
-    pass::Pass,
-    registry::Registry,
-    watch::Synced,
-};
+use self::{context::Context, gates::Gates, lean::Watched, pass::Pass, registry::Registry, watch::Synced};
 use crate::{
     leader::{Fence, Leadership},
     oauth::TokenClient,
@@ -92,12 +90,13 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         client: parts.client,
         index: Index::default(),
         registry: Registry::default(),
+        clients: clients::Clients::default(),
         assets,
         catalogue: parts.catalogue,
         token_client: parts.token_client,
         spool: parts.spool,
         fence: parts.fence,
-        gates: Gates::new(settings.requests_per_host),
+        gates: gates(settings.requests_per_host, waker.clone()),
         metrics,
         tracker: tracker.clone(),
         stopping: parts.stopping.clone(),
@@ -113,7 +112,12 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
     let leadership = parts.leadership.clone();
     let metrics_of_leadership = Arc::clone(&context.metrics);
     let reconsider = stream::once(async move { synced_now.reached(wanted).await })
-        .chain(WatchStream::new(parts.leadership).map(move |now| metrics_of_leadership.leadership_is(now)));
+        .filter_map(|()| std::future::ready(None))
+        .chain(WatchStream::new(parts.leadership).filter_map(move |now| {
+            metrics_of_leadership.leadership_is(now);
+            // A replica on standby does nothing with an asset: looking at all of them would be in vain.
+            std::future::ready((now == Leadership::Leading).then_some(()))
+        }));
     let readiness = parts.readiness;
     let all_synced = synced.clone();
     tracker.spawn(until(parts.stopping.clone(), async move {
@@ -171,6 +175,8 @@ impl Turn {
 
 async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> Action {
     let key = Key::new(&asset.namespace().unwrap_or_default(), &asset.name_any());
+    // Whatever becomes of this pass, a place that was set aside for it is taken and given back.
+    let place = context.gates.claim(&key);
     if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
         return Action::await_change();
     }
@@ -178,11 +184,18 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
         status::write_unreadable(&context, &key, &asset).await;
         return Action::await_change();
     };
-    let pass = Pass::new(Arc::clone(&context), key, readable.clone());
-    // The pass is boxed: of thousands that wait for their turn only a pointer is held.
+    let pass = Pass::new(Arc::clone(&context), key, readable.clone(), place);
     let (action, outcome) = Box::pin(pass.run()).await;
     context.metrics.reconciled(outcome);
     action
+}
+
+/// Gates that wake an asset when it is its turn.
+fn gates(width: usize, waker: mpsc::UnboundedSender<ObjectRef<Watched>>) -> Gates {
+    Gates::new(width, move |asset| {
+        // The receiver is gone only when the controller is shutting down.
+        let _ = waker.send(context::reference(asset));
+    })
 }
 
 /// Starts the watches on Secrets, and says how many there are.

@@ -35,15 +35,30 @@ fn every_reason_has_a_paragraph_in_troubleshooting() {
 }
 
 #[test]
-fn every_link_between_documents_leads_to_a_file() {
+fn every_link_between_documents_leads_somewhere() {
     for page in pages() {
         let folder = page.parent().unwrap();
         for link in links(&fs::read_to_string(&page).unwrap()) {
             let file = link.split('#').next().unwrap_or_default();
-            let elsewhere = link.contains("://") || file.is_empty();
+            if link.contains("://") {
+                continue;
+            }
+            let target = if file.is_empty() {
+                page.clone()
+            } else {
+                folder.join(file)
+            };
             assert!(
-                elsewhere || folder.join(file).exists(),
+                target.exists(),
                 "{} links to {link}, which is not there",
+                page.display()
+            );
+            let Some((_, heading)) = link.split_once('#') else {
+                continue;
+            };
+            assert!(
+                anchors(&fs::read_to_string(&target).unwrap()).contains(&heading.to_owned()),
+                "{} links to {link}, and there is no such heading",
                 page.display()
             );
         }
@@ -80,6 +95,19 @@ fn pages() -> Vec<PathBuf> {
         .collect();
     pages.extend([root().join("README.md"), root().join("CHANGELOG.md")]);
     pages
+}
+
+/// What links call the headings of a page: lower case, hyphens for spaces, nothing but letters and digits besides.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let name = |line: &str| -> String {
+        let words = line.trim_start_matches('#').trim().to_lowercase();
+        let kept = words
+            .chars()
+            .filter(|letter| letter.is_alphanumeric() || " -".contains(*letter));
+        kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+    };
+    headings.map(name).collect()
 }
 
 /// The targets of Markdown links: what stands in `](…)`.

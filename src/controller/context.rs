@@ -1,34 +1,26 @@
 //! What all passes share: clients, caches, gates and the fence.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use kube::{
     Client,
-    core::DeserializeGuard,
     runtime::{
         events::{Recorder, Reporter},
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::registry::Registry;
+use super::{clients::Clients, gates::Gates, lean::Watched, registry::Registry};
 use crate::{
-    api::{AllowedKeys, EmailAsset, names},
+    api::{AllowedKeys, names},
     leader::Fence,
     oauth::{Class, Outcome, TokenClient},
     provider::Catalogue,
     store::{Index, Key, Kind, OnWrite, Secrets, StoreError, spool::Spool},
     telemetry::metrics::{Metrics, RequestClass, RequestOutcome, Resource, WriteResult},
 };
-
-/// An asset as the watch delivers it: one that cannot be read never stops the watch.
-pub(super) type Watched = DeserializeGuard<EmailAsset>;
 
 /// How the controller works.
 #[derive(Debug, Clone)]
@@ -54,6 +46,7 @@ pub(super) struct Context {
     pub(super) secrets: Secrets,
     pub(super) index: Index,
     pub(super) registry: Registry,
+    pub(super) clients: Clients,
     pub(super) assets: Store<Watched>,
     pub(super) catalogue: Catalogue,
     pub(super) token_client: TokenClient,
@@ -163,42 +156,4 @@ pub(super) fn recorder(client: Client, instance: &str) -> Recorder {
         instance: Some(instance.to_owned()),
     };
     Recorder::new(client, reporter)
-}
-
-/// How many passes may be busy with one token endpoint at a time: one that hangs delays no other (invariant 7).
-pub(super) struct Gates {
-    width: usize,
-    hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
-}
-
-impl Gates {
-    pub(super) fn new(width: usize) -> Self {
-        Self {
-            width: width.max(1),
-            hosts: Mutex::default(),
-        }
-    }
-
-    /// A place at this endpoint, in the order of asking; none when the process is stopping.
-    pub(super) async fn enter(&self, host: &str, stopping: &CancellationToken) -> Option<OwnedSemaphorePermit> {
-        let gate = self.gate(host);
-        tokio::select! {
-            biased;
-            () = stopping.cancelled() => None,
-            place = gate.acquire_owned() => place.ok(),
-        }
-    }
-
-    fn gate(&self, host: &str) -> Arc<Semaphore> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        // Hosts that nobody is busy with are dropped, so that the map does not grow with every host that was ever named.
-        if hosts.len() > 256 {
-            hosts.retain(|_, gate| Arc::strong_count(gate) > 1);
-        }
-        Arc::clone(
-            hosts
-                .entry(host.to_owned())
-                .or_insert_with(|| Arc::new(Semaphore::new(self.width))),
-        )
-    }
 }

@@ -7,11 +7,12 @@ use std::{sync::Arc, time::Duration};
 
 use kube::runtime::controller::Action;
 use secrecy::SecretString;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, warn};
 
 use super::{
+    clients::ClientRead,
     context::Context,
+    gates::Place,
     observe::{Resolved, now},
     redeem::{self, Chain},
     registry::Unpublished,
@@ -22,7 +23,7 @@ use crate::{
     lifecycle::{
         self, Circumstances, Decision, Failure, InputVersion, PlanRefusal, Record, Retention, Sight, Step, World,
     },
-    store::{Key, Seen, StoreError, grant::Belongs, inputs::Client},
+    store::{Key, Seen, StoreError, grant::Belongs},
     telemetry::metrics::PassOutcome,
 };
 
@@ -36,7 +37,7 @@ const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 /// What this pass has read of the inputs.
 #[derive(Default)]
 pub(super) struct InputsRead {
-    pub(super) client: Option<(InputVersion, Result<Client, String>)>,
+    pub(super) client: Option<ClientRead>,
     pub(super) seed: Option<(InputVersion, Result<SecretString, String>)>,
 }
 
@@ -52,9 +53,20 @@ pub(super) struct Pass {
     pub(super) status: EmailAssetStatus,
     pub(super) failed_under: Option<Circumstances>,
     in_hand: Option<Unpublished>,
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
+    /// It found no place and ends; another begins when there is one.
+    queued: bool,
     adopted: bool,
     redemptions: usize,
+}
+
+/// Which inputs are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    /// The client: the refresh token to send stands in the grant Secret.
+    Client,
+    /// The client and the seed.
+    ClientAndSeed,
 }
 
 /// How a step went.
@@ -66,8 +78,8 @@ enum Flow {
 }
 
 impl Pass {
-    /// A pass over this asset.
-    pub(super) fn new(context: Arc<Context>, key: Key, asset: EmailAsset) -> Self {
+    /// A pass over this asset, with the place that was set aside for it.
+    pub(super) fn new(context: Arc<Context>, key: Key, asset: EmailAsset, place: Option<Place>) -> Self {
         let refusal = PlanRefusal {
             reason: crate::api::Reason::Pending,
             message: String::new(),
@@ -80,7 +92,8 @@ impl Pass {
             resolved: Err(refusal),
             inputs: InputsRead::default(),
             grant_sight: Sight::Cached,
-            place: None,
+            place,
+            queued: false,
             adopted: false,
             redemptions: 0,
             context,
@@ -104,7 +117,7 @@ impl Pass {
             }
             let decision = lifecycle::decide(&world, now());
             if decision.step == Step::Rest {
-                return self.rest(&world, &decision, outcome).await;
+                return Box::pin(self.rest(&world, &decision, outcome)).await;
             }
             outcome = PassOutcome::Acted;
             debug!(asset = %self.key, step = ?decision.step, "acting");
@@ -122,10 +135,12 @@ impl Pass {
         if self.status != self.context.registry.status(&self.key, self.asset.status.as_ref()) {
             self.context.registry.could_not_write_status(&self.key, self.status);
         }
-        (
-            wait.map_or_else(Action::await_change, Action::requeue),
-            PassOutcome::Failed,
-        )
+        let outcome = if self.queued {
+            PassOutcome::Rested
+        } else {
+            PassOutcome::Failed
+        };
+        (wait.map_or_else(Action::await_change, Action::requeue), outcome)
     }
 
     /// Under what the last failure happened, while there is one.
@@ -171,11 +186,11 @@ impl Pass {
             Step::Rest => Flow::On,
             Step::ReadInputs => {
                 if world.token.ours().is_none()
-                    && let Some(flow) = self.take_place().await
+                    && let Some(flow) = self.take_place()
                 {
                     return flow;
                 }
-                self.read_inputs().await
+                self.read_inputs(Needed::ClientAndSeed).await
             }
             Step::ConfirmGrant => {
                 let looked = self.context.look(&self.grant_key()).await;

@@ -12,10 +12,7 @@ use kube::{
 use serde_json::json;
 use tracing::{debug, warn};
 
-use super::{
-    context::{Context, Watched},
-    redeem::Chain,
-};
+use super::{context::Context, lean::Watched, redeem::Chain};
 use crate::{
     api::{ConditionType, EmailAsset, EmailAssetStatus, Reason, names},
     lifecycle,
@@ -50,7 +47,8 @@ pub(super) async fn write(
         return true;
     }
     // The watch may not show our last write yet, whose turns were told already.
-    let told = if owed { asset.status.clone() } else { Some(shown) };
+    let turns = turns(if owed { asset.status.as_ref() } else { Some(&shown) }, status);
+    drop(shown);
     let Some(request) = request(key, asset, status, over) else {
         return false;
     };
@@ -63,7 +61,7 @@ pub(super) async fn write(
             context
                 .registry
                 .wrote_status(key, status.clone(), number(&written.metadata));
-            tell(context, asset, told.as_ref(), status, adopted).await;
+            tell(context, asset, turns, adopted).await;
             true
         }
         Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => {
@@ -122,14 +120,8 @@ fn number(metadata: &ObjectMeta) -> Option<u128> {
 }
 
 /// Makes Events of the turns between two statuses.
-async fn tell(
-    context: &Arc<Context>,
-    asset: &EmailAsset,
-    before: Option<&EmailAssetStatus>,
-    now: &EmailAssetStatus,
-    adopted: bool,
-) {
-    let mut events = turns(before, now);
+async fn tell(context: &Arc<Context>, asset: &EmailAsset, turns: Vec<Turn>, adopted: bool) {
+    let mut events = turns;
     if adopted {
         let note = "Took up the grant that an earlier EmailAsset of this name and mailbox left.".to_owned();
         events.insert(0, (EventType::Normal, "GrantAdopted".to_owned(), note));
@@ -155,9 +147,12 @@ async fn tell(
     }
 }
 
+/// Type, reason and note of an Event.
+type Turn = (EventType, String, String);
+
 /// Turns of Ready, Refreshed and Authorized. Repeats, routine refreshes and the first Ready are none.
-fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<(EventType, String, String)> {
-    let mut events: Vec<(EventType, String, String)> = Vec::new();
+fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<Turn> {
+    let mut events: Vec<Turn> = Vec::new();
     for kind in [
         ConditionType::Ready,
         ConditionType::Refreshed,

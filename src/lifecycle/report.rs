@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{
     conditions::{self, Says, View},
     facts, schedule,
-    world::{Binding, Plan, PlanRefusal, Slot, TokenSecret, World},
+    world::{Binding, Generation, Plan, PlanRefusal, Slot, TokenSecret, World},
 };
 use crate::api::{ConditionType, EmailAssetStatus, FailureStatus, GrantStatus, HandledRequests, Reason, TokenStatus};
 
@@ -54,12 +54,13 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
     if let Ok(plan) = &world.plan {
         status.token = token_status(world, plan);
     }
-    if let Some(record) = facts::record(world).filter(|record| record.binding.is_some()) {
+    let newest = facts::newest_generation(world);
+    if facts::binding(world).is_some() || newest > Generation::default() {
+        let granted = facts::record(world).and_then(|record| record.granted);
         let known = status.grant.take().unwrap_or_default();
-        let generation = i64::try_from(record.generation.0).unwrap_or(i64::MAX);
         status.grant = Some(GrantStatus {
-            grant_time: record.granted.map(whole_second).or(known.grant_time),
-            generation: Some(generation.max(known.generation.unwrap_or_default())),
+            grant_time: granted.map(whole_second).or(known.grant_time),
+            generation: Some(i64::try_from(newest.0).unwrap_or(i64::MAX)),
             ..known
         });
     }
@@ -118,10 +119,11 @@ fn of_published(token: &TokenSecret, plan: &Plan, world: &World) -> TokenStatus 
     let life = token.record.lifetime;
     let issue_time = life.map(|life| whole_second(life.issued));
     let counted = known.and_then(|known| known.refresh_count).unwrap_or_default();
-    // Two tokens can be of the same second, so the generation tells them apart.
-    let generation = i64::try_from(token.record.generation.0).ok();
+    // Two tokens can be of the same second: a generation that was not shown yet tells them apart.
+    let generation = i64::try_from(token.record.generation.0).unwrap_or(i64::MAX);
     let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
-    let same = known.is_some_and(|known| known.issue_time == issue_time) && shown == generation;
+    let same =
+        known.is_some_and(|known| known.issue_time == issue_time) && shown.is_none_or(|shown| generation <= shown);
     TokenStatus {
         secret_name: Some(secret.rsplit('/').next().unwrap_or(secret).to_owned()),
         issue_time,

@@ -4,9 +4,12 @@
 //! That server is a second authorization server, the trap. Its certificate is as good as the first one's, so that
 //! nothing but the rules keeps a credential from it. It must never see a token request.
 
+use std::fmt::Write;
+
 use emailasset::api::ConditionType::Ready;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::support::{
@@ -74,7 +77,7 @@ async fn a_url_that_only_looks_like_the_right_host_is_no_url() {
             .await;
         match tried {
             Err(kube::Error::Api(status)) => {
-                assert!(status.message.contains("spec.oauth2.tokenURL"), "{}", status.message)
+                assert!(status.message.contains("spec.oauth2.tokenURL"), "{}", status.message);
             }
             other => panic!("{url}: {other:?}"),
         }
@@ -189,6 +192,9 @@ async fn own_secrets_of_the_thief_do_not_lead_a_living_grant_elsewhere() {
     stage.change_spec(asset, &spec).await;
     stage.request_refresh(asset, "send-it").await;
     trap.wait_for_refreshes(1).await;
+    // The first request was answered by their own seed. The next one asks for the grant.
+    stage.request_refresh(asset, "send-the-other").await;
+    trap.wait_for_refreshes(2).await;
     stage.wait_for_marker("after-thief-rich").await;
     // Their own made-up seed went to their own server, as both Secrets allow; nothing else did.
     let made_up = seen_by(&trap, "made-up").await;
@@ -314,11 +320,12 @@ async fn is_refused(stage: &SharedStage, trap: &AuthorizationServer, asset: &str
 
 /// How many requests of the trap carried this credential.
 async fn seen_by(trap: &AuthorizationServer, credential: &str) -> usize {
-    use sha2::{Digest, Sha256};
-    let digest: String = Sha256::digest(credential)
+    let digest = Sha256::digest(credential)
         .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+        .fold(String::new(), |mut digest, byte| {
+            let _ = write!(digest, "{byte:02x}");
+            digest
+        });
     let requests = trap.requests_since(0).await;
     requests
         .iter()

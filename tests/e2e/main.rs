@@ -23,5 +23,6 @@ mod replicas;
 mod resource;
 mod secrecy;
 mod secrets;
+mod slow_host;
 mod support;
 mod tolerance;

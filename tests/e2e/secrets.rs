@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{
-    CLIENT, Rotation, SharedStage, condition, generation_of, mailbox, text, until, wait_for, wait_until_gone,
+    CLIENT, Rotation, SharedStage, Stage, condition, generation_of, mailbox, text, until, wait_for, wait_until_gone,
 };
 
 #[tokio::test]
@@ -176,13 +176,13 @@ async fn labels_and_annotations_of_the_spec_come_and_go_and_others_stay() {
             .and_then(|all| all.get(key).cloned())
     };
 
-    let wish = json!({"secret": {"labels": {"app.kubernetes.io/part-of": "desk"}, "annotations": {"app.kubernetes.io/owner": "jo"}}});
-    stage.change_spec("labelled", &wish).await;
-    let with = wait_for(&stage.secrets, "labelled-token", "it has the label", |secret| {
+    let wanted = json!({"secret": {"labels": {"app.kubernetes.io/part-of": "desk"}, "annotations": {"app.kubernetes.io/owner": "jo"}}});
+    stage.change_spec("labelled", &wanted).await;
+    let labelled = wait_for(&stage.secrets, "labelled-token", "it has the label", |secret| {
         label(secret, "app.kubernetes.io/part-of").as_deref() == Some("desk")
     })
     .await;
-    assert_eq!(note(&with, "app.kubernetes.io/owner").as_deref(), Some("jo"));
+    assert_eq!(note(&labelled, "app.kubernetes.io/owner").as_deref(), Some("jo"));
 
     stage.change_spec("labelled", &json!({"secret": null})).await;
     let without = wait_for(&stage.secrets, "labelled-token", "the label is gone", |secret| {
@@ -296,13 +296,11 @@ async fn an_input_may_not_be_a_secret_that_the_operator_writes() {
             json!({"oauth2": {"clientCredentialsRef": {"name": "source-grant"}}}),
         ),
     ];
-    let before = stage.server.counters().await;
     for (thief, spec) in &thieves {
         stage.seed_rotating(thief, Rotation::None).await;
         stage.apply(&stage.manifest(thief, "None", spec)).await;
         stage.wait_for_condition(thief, Ready, "False", "InvalidSpec").await;
     }
-    drop(before);
     for (thief, _) in &thieves {
         assert!(
             stage
@@ -415,12 +413,23 @@ async fn strip(stage: &SharedStage, secret: &str) {
 
 #[tokio::test]
 async fn a_namespace_is_deleted_quietly() {
-    let stage = SharedStage::join().await;
-    let doomed = stage.cluster.namespace("doomed").await;
-    let alone = SharedStage::alone("quiet-end", &["--watch-namespace", &doomed]).await;
+    let alone = Stage::set("quiet-end").await;
+    let doomed = alone.cluster.namespace("doomed").await;
+    // Rights that do not go with the namespace, as with the ClusterRole of `deploy/`.
+    let account = format!("{}:operator", alone.namespace);
+    let grant = [
+        "create",
+        "clusterrolebinding",
+        &doomed,
+        "--clusterrole=emailasset-operator",
+        "--serviceaccount",
+        &account,
+    ];
+    alone.cluster.kubectl(&grant).await;
+    let operator = alone.operator_with(&["--watch-namespace", &doomed], &[]).await;
     let secrets: Api<Secret> = Api::namespaced(alone.client.clone(), &doomed);
     let assets: Api<EmailAsset> = Api::namespaced(alone.client.clone(), &doomed);
-    let client = alone.secret("oauth-client").await;
+    let client = alone.secrets.get("oauth-client").await.unwrap();
     create_secret(&secrets, "oauth-client", &client, None).await;
     for index in 0..5 {
         let name = format!("doomed-{index}");
@@ -440,11 +449,11 @@ async fn a_namespace_is_deleted_quietly() {
         })
         .await;
     }
-    let before = complaints(&alone.operator.log()).len();
+    let before = complaints(&operator.log()).len();
     let namespaces: Api<Namespace> = Api::all(alone.client.clone());
     namespaces.delete(&doomed, &DeleteParams::default()).await.unwrap();
     wait_until_gone(&namespaces, &doomed).await;
-    let log = alone.operator.log();
+    let log = operator.log();
     let after = complaints(&log);
     assert!(after.len() <= before, "{:#?}", &after[before..]);
 }

@@ -100,7 +100,7 @@ fn forms(secret: &str) -> Vec<String> {
             let written = alphabet.encode(&text);
             let from = if others == 0 { 0 } else { others + 1 };
             let whole = text.len() / 3 * 4;
-            forms.push(written[from..whole].to_owned());
+            forms.extend(written.get(from..whole).map(str::to_owned));
         }
     }
     forms

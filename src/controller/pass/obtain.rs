@@ -1,13 +1,13 @@
 //! Steps towards a new token: reading the inputs, redeeming, and taking in how that ended.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use secrecy::SecretString;
 use tracing::{info, warn};
 
-use super::{AFTER_TROUBLE, Flow, MOST_REDEMPTIONS, Pass, record_of};
+use super::{AFTER_TROUBLE, Flow, MOST_REDEMPTIONS, Needed, Pass, record_of};
 use crate::{
     api::{ClientAuthentication, names},
     controller::{
@@ -19,15 +19,12 @@ use crate::{
     },
     lifecycle::{self, Failure, Fencing, Record, Redeem, SeedRecord, Source, Verdict, World},
     oauth::{self, CaBundle, Class, Redemption},
-    store::{Changes, Contents, Key, Kind, Seen, annotations, grant, inputs},
+    store::{Changes, Contents, Key, Kind, Seen, StoreError, annotations, grant, inputs},
 };
 
 impl Pass {
-    /// Waits for a place at the token endpoint. While waiting, the asset may have changed: then another pass is on its way.
-    pub(super) async fn take_place(&mut self) -> Option<Flow> {
-        if self.place.is_some() {
-            return None;
-        }
+    /// Takes a place at the token endpoint. If there is none the pass ends, and another begins when there is.
+    pub(super) fn take_place(&mut self) -> Option<Flow> {
         let Ok(resolved) = &self.resolved else {
             return Some(Flow::On);
         };
@@ -37,57 +34,71 @@ impl Pass {
             endpoint.host_str().unwrap_or_default(),
             endpoint.port_or_known_default().unwrap_or_default()
         );
-        let Some(place) = self.context.gates.enter(&host, &self.context.stopping).await else {
-            return Some(Flow::Stop(None));
-        };
-        self.place = Some(place);
-        self.resolved = self.resolve();
-        let current = self.context.assets.get(&reference(&self.key));
-        let generation = current.and_then(|asset| {
-            asset
-                .0
-                .as_ref()
-                .ok()
-                .map(|asset| (asset.metadata.uid.clone(), asset.metadata.generation))
-        });
-        let ours = (self.asset.metadata.uid.clone(), self.asset.metadata.generation);
-        if generation == Some(ours) {
-            None
-        } else {
-            Some(Flow::Stop(Some(Duration::ZERO)))
+        if self.place.as_ref().is_some_and(|place| place.is_at(&host)) {
+            return None;
         }
+        self.place = self.context.gates.enter(&self.key, &host);
+        if self.place.is_some() {
+            return None;
+        }
+        self.queued = true;
+        // Deleted in the meantime: nobody would come for the place.
+        if self.context.assets.get(&reference(&self.key)).is_none() {
+            self.context.gates.forget(&self.key);
+        }
+        Some(Flow::Stop(None))
     }
 
-    pub(super) async fn read_inputs(&mut self) -> Flow {
-        if let Some(key) = self.client_key() {
-            match self.context.secrets.read(&key).await {
-                Ok(contents) => {
-                    self.take_in(&key, contents.as_ref());
-                    self.inputs.client =
-                        contents.map(|contents| (self.client_edition(&contents.seen), inputs::client(&key, &contents)));
-                }
-                Err(error) => return self.trouble(&error),
-            }
+    pub(super) async fn read_inputs(&mut self, needed: Needed) -> Flow {
+        if let Err(error) = self.read_client().await {
+            return self.trouble(&error);
         }
-        let (key, data_key) = (
-            self.seed_key(),
-            self.asset.spec.oauth2.refresh_token_secret_ref.key.clone(),
-        );
-        match self.context.secrets.read(&key).await {
-            Ok(contents) => {
-                self.take_in(&key, contents.as_ref());
-                self.inputs.seed = contents.map(|contents| {
-                    (
-                        self.seed_edition(&contents.seen),
-                        inputs::seed(&key, &contents, &data_key),
-                    )
-                });
-            }
-            Err(error) => return self.trouble(&error),
+        if needed == Needed::ClientAndSeed
+            && let Err(error) = self.read_seed().await
+        {
+            return self.trouble(&error);
         }
         // The hosts that the Secrets name were read with them.
         self.resolved = self.resolve();
         Flow::On
+    }
+
+    async fn read_client(&mut self) -> Result<(), StoreError> {
+        let Some(key) = self.client_key() else { return Ok(()) };
+        let known = self.context.index.get(&key).and_then(|seen| {
+            let (_, client) = self.context.clients.get(&key, &seen.version())?;
+            Some((self.client_edition(&seen), client))
+        });
+        if known.is_some() {
+            self.inputs.client = known;
+            return Ok(());
+        }
+        let contents = self.context.secrets.read(&key).await?;
+        self.take_in(&key, contents.as_ref());
+        self.inputs.client = contents.map(|contents| {
+            let client = inputs::client(&key, &contents);
+            self.context
+                .clients
+                .keep(key, (contents.seen.version(), client.clone()));
+            (self.client_edition(&contents.seen), client)
+        });
+        Ok(())
+    }
+
+    async fn read_seed(&mut self) -> Result<(), StoreError> {
+        let (key, data_key) = (
+            self.seed_key(),
+            self.asset.spec.oauth2.refresh_token_secret_ref.key.clone(),
+        );
+        let contents = self.context.secrets.read(&key).await?;
+        self.take_in(&key, contents.as_ref());
+        self.inputs.seed = contents.map(|contents| {
+            (
+                self.seed_edition(&contents.seen),
+                inputs::seed(&key, &contents, &data_key),
+            )
+        });
+        Ok(())
     }
 
     pub(super) fn take_in(&self, key: &Key, contents: Option<&Contents>) {
@@ -104,9 +115,8 @@ impl Pass {
     }
 
     pub(super) async fn redeem(&mut self, world: &World, redeem: &Redeem) -> Flow {
-        if self.place.is_none() {
-            // Others may have been faster while this pass waited: decide again with what is known then.
-            return self.take_place().await.unwrap_or(Flow::On);
+        if let Some(flow) = self.take_place() {
+            return flow;
         }
         let Some(permit) = self
             .context
@@ -257,8 +267,12 @@ impl Pass {
 
     /// Puts the request together. Contents are read now if this pass has not read them, and must be the ones that the decision was made about.
     pub(super) async fn redemption(&mut self, world: &World, redeem: &Redeem) -> Result<Redemption, Flow> {
-        if self.inputs_are_stale() {
-            return match self.read_inputs().await {
+        let needed = match (&redeem.source, world.grant.ours()) {
+            (Source::Grant, Some(_)) => Needed::Client,
+            _ => Needed::ClientAndSeed,
+        };
+        if self.inputs_are_stale(needed) {
+            return match self.read_inputs(needed).await {
                 Flow::On => Err(Flow::On),
                 stop @ Flow::Stop(_) => Err(stop),
             };
@@ -266,9 +280,9 @@ impl Pass {
         let Ok(resolved) = &self.resolved else {
             return Err(Flow::On);
         };
-        let refresh_token = match (&redeem.source, world.grant.ours()) {
-            (Source::Grant, Some(_)) => self.stored_refresh_token().await?,
-            _ => match &self.inputs.seed {
+        let refresh_token = match needed {
+            Needed::Client => self.stored_refresh_token().await?,
+            Needed::ClientAndSeed => match &self.inputs.seed {
                 Some((_, Ok(seed))) => seed.clone(),
                 _ => return Err(Flow::On),
             },
@@ -298,15 +312,15 @@ impl Pass {
         })
     }
 
-    pub(super) fn inputs_are_stale(&self) -> bool {
+    pub(super) fn inputs_are_stale(&self, needed: Needed) -> bool {
         let current = |key: &Key| self.context.index.get(key);
         let client = self.client_key().is_some_and(|key| {
             let read = self.inputs.client.as_ref().map(|(version, _)| version.clone());
             read != current(&key).map(|seen| self.client_edition(&seen))
         });
         let read = self.inputs.seed.as_ref().map(|(version, _)| version.clone());
-        // A seed Secret that is gone does not matter to a grant that is stored.
-        let seed = current(&self.seed_key()).is_some_and(|current| read != Some(self.seed_edition(&current)));
+        let seed = needed == Needed::ClientAndSeed
+            && current(&self.seed_key()).is_some_and(|current| read != Some(self.seed_edition(&current)));
         client || seed
     }
 

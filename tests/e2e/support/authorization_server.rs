@@ -22,7 +22,7 @@ pub(crate) struct AuthorizationServer {
     pub(crate) endpoints: Endpoints,
     http: Client,
     // Holding it holds its standard input: the server ends when that does, with the last of its doors.
-    _process: Arc<Child>,
+    process: Arc<Child>,
 }
 
 /// Where the server is.
@@ -284,7 +284,7 @@ impl AuthorizationServer {
         Self {
             endpoints: serde_json::from_str(&hello).expect("one line of JSON"),
             http: http_client(),
-            _process: Arc::new(process),
+            process: Arc::new(process),
         }
     }
 
@@ -293,7 +293,7 @@ impl AuthorizationServer {
         Self {
             endpoints: self.endpoints.clone(),
             http: http_client(),
-            _process: Arc::clone(&self._process),
+            process: Arc::clone(&self.process),
         }
     }
 
@@ -305,6 +305,11 @@ impl AuthorizationServer {
     pub(crate) async fn set_access_token_lifetime(&self, seconds: u32) {
         self.post::<Value>("settings", json!({"accessTokenLifetime": seconds}))
             .await;
+    }
+
+    /// Keeps a log of requests on the plain server too.
+    pub(crate) async fn log_requests(&self) {
+        self.post::<Value>("settings", json!({"logRequests": true})).await;
     }
 
     /// In seconds, for refresh tokens that are issued from now on.

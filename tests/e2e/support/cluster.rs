@@ -34,6 +34,13 @@ struct Talk {
     answers: BufReader<ChildStdout>,
 }
 
+/// Whether every request of a service account is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Audit {
+    On,
+    Off,
+}
+
 /// One request of a service account, as the API server saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -60,23 +67,35 @@ impl Cluster {
     /// The cluster that all tests of this run share. A test keeps to its own namespace and never stops this one.
     pub(crate) fn shared() -> &'static Self {
         static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-        CLUSTER.get_or_init(|| Self::start("cluster"))
+        CLUSTER.get_or_init(|| Self::start("cluster", Audit::On))
     }
 
     /// A cluster for one test, which may pause or kill its API server.
     pub(crate) async fn own() -> Self {
+        Self::start_own(Audit::On).await
+    }
+
+    /// A cluster for one measurement: writing the audit log would cost the API server time, so [`Cluster::requests_of`] knows nothing.
+    pub(crate) async fn without_audit() -> Self {
+        Self::start_own(Audit::Off).await
+    }
+
+    async fn start_own(audit: Audit) -> Self {
         let name = format!("cluster-{}", random_suffix());
-        tokio::task::spawn_blocking(move || Self::start(&name))
+        tokio::task::spawn_blocking(move || Self::start(&name, audit))
             .await
             .expect("a cluster starts")
     }
 
     /// Blocks until the cluster is usable, about two seconds. The first build of the binary takes minutes.
-    fn start(name: &str) -> Self {
+    fn start(name: &str, audit: Audit) -> Self {
         use_ring();
         let directory = run_directory().join(name);
         let mut command = Command::new(binary());
-        command.arg("up").arg("--audit").arg("--dir").arg(&directory);
+        command.arg("up").arg("--dir").arg(&directory);
+        if audit == Audit::On {
+            command.arg("--audit");
+        }
         let resources = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
         if resources.exists() {
             command.arg("--crds").arg(resources);

@@ -23,6 +23,7 @@ mod cluster;
 mod deploy;
 #[path = "../../leaks/search.rs"]
 pub(crate) mod leaks;
+mod measurements;
 mod operator;
 mod run;
 mod shared_stage;
@@ -33,6 +34,7 @@ pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match,
 pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
 pub(crate) use deploy::{Deployed, apply_deployment};
+pub(crate) use measurements::{Table, record};
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, note_secret, random_suffix, run_directory};
 pub(crate) use shared_stage::{SharedStage, commands};

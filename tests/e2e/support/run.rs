@@ -31,7 +31,7 @@ pub(crate) fn note_secret(secret: &str) {
         .open(run_directory().join(SECRETS_FILE));
     let mut file = file.expect("a file can be made in the run's folder");
     // One write: other tests and servers append to it as well.
-    file.write_all(format!("{}\n", secret.trim().replace('\n', "\n")).as_bytes())
+    file.write_all(format!("{}\n", secret.trim()).as_bytes())
         .expect("the file can be written");
 }
 

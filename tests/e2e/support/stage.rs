@@ -314,7 +314,7 @@ pub(crate) async fn install_crds(cluster: &Cluster) {
         .await;
 }
 
-/// Gives the ServiceAccount `operator` of a namespace the rights that `deploy/` gives the operator, for this namespace only.
+/// Gives the service account `operator` of a namespace the rights that `deploy/` gives the operator, for this namespace only.
 async fn grant_rights(cluster: &Cluster, namespace: &str) {
     let deployed = apply_deployment(cluster).await;
     let account = format!("{namespace}:operator");
