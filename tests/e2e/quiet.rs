@@ -91,6 +91,8 @@ async fn a_refresh_costs_one_token_request_and_few_calls_to_the_api_server() {
         let grant = stage.settle(asset, rotation, &json!({})).await;
         // The first refresh of a process may read what later ones know.
         stage.refresh_answered(asset, "first").await;
+        // The log lags behind what the operator and we have seen.
+        marker(&stage, &format!("before-{asset}")).await;
         let before = recorded(&stage).len();
         stage.refresh_answered(asset, "second").await;
         marker(&stage, &format!("after-{asset}")).await;

@@ -25,6 +25,8 @@ async fn strangers_secret_stays_until_it_is_handed_over(asset: &str, place: &str
     let stage = SharedStage::join().await;
     stage.put_secret(place, &json!({"password": "of somebody else"})).await;
     let before = stage.secret(place).await;
+    // The watch has shown it when it has shown what was made later: of a stranger that it has not shown nobody can know.
+    stage.wait_for_marker(&format!("before-{asset}")).await;
     let grant = stage.seed_rotating(asset, Rotation::Strict).await;
     stage.apply(&stage.manifest(asset, "Strict", &json!({}))).await;
 
