@@ -49,31 +49,9 @@ pub(super) async fn write(
     // The watch may not show our last write yet, whose turns were told already.
     let turns = turns(if owed { asset.status.as_ref() } else { Some(&shown) }, status);
     drop(shown);
-    let mut operations = vec![json!({"op": "add", "path": "/status", "value": status})];
-    if over == Over::WhatWasSeen {
-        let seen = asset.resource_version().unwrap_or_default();
-        operations.insert(
-            0,
-            json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen}),
-        );
-    }
-    let Ok(patch) = serde_json::from_value::<json_patch::Patch>(operations.into()) else {
+    let Some(request) = request(key, asset, status, over) else {
         return false;
     };
-    let parameters = PatchParams {
-        field_manager: Some(names::FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    let request = kube::api::Request::new(EmailAsset::url_path(&(), Some(&key.namespace))).patch_subresource(
-        "status",
-        &key.name,
-        &parameters,
-        &Patch::<()>::Json(patch),
-    );
-    let Ok(mut request) = request else { return false };
-    request
-        .headers_mut()
-        .insert(http::header::ACCEPT, crate::store::METADATA_ONLY);
     fail_point!("before-status", |_| std::process::abort());
     let call = context.client.request::<PartialObjectMeta<EmailAsset>>(request);
     match tokio::time::timeout(context.settings.api_timeout, call).await {
@@ -108,6 +86,30 @@ pub(super) async fn write(
             false
         }
     }
+}
+
+/// The request that replaces the status; none where it cannot be put into words, which cannot be.
+fn request(key: &Key, asset: &EmailAsset, status: &EmailAssetStatus, over: Over) -> Option<http::Request<Vec<u8>>> {
+    let mut operations = vec![json!({"op": "add", "path": "/status", "value": status})];
+    if over == Over::WhatWasSeen {
+        let seen = asset.resource_version().unwrap_or_default();
+        let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen});
+        operations.insert(0, test);
+    }
+    let patch: json_patch::Patch = serde_json::from_value(operations.into()).ok()?;
+    let parameters = PatchParams {
+        field_manager: Some(names::FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let of_namespace = kube::api::Request::new(EmailAsset::url_path(&(), Some(&key.namespace)));
+    let patch = Patch::<()>::Json(patch);
+    let mut request = of_namespace
+        .patch_subresource("status", &key.name, &parameters, &patch)
+        .ok()?;
+    request
+        .headers_mut()
+        .insert(http::header::ACCEPT, crate::store::METADATA_ONLY);
+    Some(request)
 }
 
 fn number(metadata: &ObjectMeta) -> Option<u128> {
