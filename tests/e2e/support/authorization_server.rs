@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use std::sync::Arc;
 
 use reqwest::{Certificate, Client, StatusCode};
@@ -461,6 +462,8 @@ fn http_client() -> Client {
     Client::builder()
         .tls_certs_only([authority])
         .no_proxy()
+        // Some questions wait for an event; none waits for ever.
+        .timeout(Duration::from_secs(120))
         .build()
         .expect("a client")
 }

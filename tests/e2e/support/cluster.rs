@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
@@ -16,6 +17,9 @@ use serde_json::json;
 
 use super::run::{random_suffix, run_directory, use_ring};
 use super::wait::wait_for;
+
+/// The longest that one call of a test may take. No call of a test that works comes near it.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A running control plane. It ends with this value, or with the test process.
 #[derive(Debug)]
@@ -206,14 +210,16 @@ impl Cluster {
 
     /// Runs kubectl as the admin: what it prints, or what it complains of.
     pub(crate) async fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = tokio::process::Command::new(binary())
+        let running = tokio::process::Command::new(binary())
             .args(["kubectl", "--kubeconfig"])
             .arg(&self.kubeconfig)
             .args(arguments)
             .stdin(Stdio::null())
-            .output()
-            .await
-            .expect("kubectl runs");
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(LIMIT, running).await;
+        let output = output.unwrap_or_else(|_| panic!("kubectl {} did not end within {LIMIT:?}", arguments.join(" ")));
+        let output = output.expect("kubectl runs");
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() {
             Ok(text(&output.stdout))
@@ -355,7 +361,10 @@ fn binary() -> &'static Path {
 async fn client_from(kubeconfig: &Path) -> Client {
     let config = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig can be read");
     let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await;
-    Client::try_from(config.expect("the kubeconfig is whole")).expect("the kubeconfig makes a client")
+    let mut config = config.expect("the kubeconfig is whole");
+    // An API server that hangs fails a test instead of hanging it too.
+    config.read_timeout = Some(LIMIT);
+    Client::try_from(config).expect("the kubeconfig makes a client")
 }
 
 fn named(name: &str) -> ObjectMeta {
