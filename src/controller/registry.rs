@@ -23,17 +23,19 @@ pub(super) struct Unpublished {
     pub(super) record: Record,
 }
 
-/// What is remembered of one asset.
+/// What is remembered of one asset. What is rarely there is boxed: of thousands, each would have room for it.
 #[derive(Default)]
 struct Memory {
     /// What a pass depends on: a change of anything else (the status above all) wakes nobody.
     wakes: Option<Wakes>,
+    /// The resourceVersion that the watch showed last.
+    version: Option<u128>,
     secrets: Vec<Key>,
     seed: Option<SeedRef>,
     status: Option<Overlay>,
-    failed_under: Option<Circumstances>,
+    failed_under: Option<Box<Circumstances>>,
     attempt: Option<(String, Instant)>,
-    unpublished: Option<Unpublished>,
+    unpublished: Option<Box<Unpublished>>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -57,7 +59,7 @@ type Seniority = (i64, String);
 /// A status that is newer than the watch's: what we wrote, or could not write yet.
 #[derive(Clone)]
 struct Overlay {
-    status: EmailAssetStatus,
+    status: Box<EmailAssetStatus>,
     /// The resourceVersion that the write answered with; none: it was not written.
     written: Option<u128>,
 }
@@ -92,6 +94,7 @@ impl Registry {
         let mut inner = self.lock();
         let memory = inner.assets.entry(key.clone()).or_default();
         let version = version(asset);
+        memory.version = version;
         if memory
             .status
             .as_ref()
@@ -137,7 +140,7 @@ impl Registry {
         let inner = self.lock();
         let overlay = inner.assets.get(key).and_then(|memory| memory.status.as_ref());
         overlay
-            .map(|overlay| &overlay.status)
+            .map(|overlay| &*overlay.status)
             .or(seen)
             .cloned()
             .unwrap_or_default()
@@ -155,8 +158,10 @@ impl Registry {
     /// Remembers a status that was written, until the watch shows it.
     pub(super) fn wrote_status(&self, key: &Key, status: EmailAssetStatus, resource_version: Option<u128>) {
         self.with(key, |memory| {
-            memory.status = Some(Overlay {
-                status,
+            // The watch may have been faster than the answer.
+            let seen = resource_version.is_some_and(|written| memory.version >= Some(written));
+            memory.status = (!seen).then(|| Overlay {
+                status: Box::new(status),
                 written: resource_version.or(Some(0)),
             });
         });
@@ -164,6 +169,7 @@ impl Registry {
 
     /// Remembers a status that could not be written: passes go by it meanwhile, so that a failing write causes no second request (invariant 9).
     pub(super) fn could_not_write_status(&self, key: &Key, status: EmailAssetStatus) {
+        let status = Box::new(status);
         self.with(key, |memory| memory.status = Some(Overlay { status, written: None }));
     }
 
@@ -171,11 +177,11 @@ impl Registry {
         self.lock()
             .assets
             .get(key)
-            .and_then(|memory| memory.failed_under.clone())
+            .and_then(|memory| memory.failed_under.as_deref().cloned())
     }
 
     pub(super) fn note_failed_under(&self, key: &Key, circumstances: Option<Circumstances>) {
-        self.with(key, |memory| memory.failed_under = circumstances);
+        self.with(key, |memory| memory.failed_under = circumstances.map(Box::new));
     }
 
     /// For how long this attempt has been in sight, on our own clock (invariant 2).
@@ -200,11 +206,11 @@ impl Registry {
         self.lock()
             .assets
             .get(key)
-            .and_then(|memory| memory.unpublished.clone())
+            .and_then(|memory| memory.unpublished.as_deref().cloned())
     }
 
     pub(super) fn keep_unpublished(&self, key: &Key, unpublished: Option<Unpublished>) {
-        self.with(key, |memory| memory.unpublished = unpublished);
+        self.with(key, |memory| memory.unpublished = unpublished.map(Box::new));
     }
 
     /// Marks an asset whose grant is in the hands of a task that no pass waits for.

@@ -239,6 +239,7 @@ fn asset_key(asset: &Watched) -> Key {
 fn prune(event: watcher::Event<Watched>) -> watcher::Event<Watched> {
     let slim = |mut asset: Watched| {
         if let Ok(asset) = &mut asset.0 {
+            let asset = Arc::make_mut(asset);
             if let Some(annotations) = &mut asset.metadata.annotations {
                 annotations.retain(|key, _| key.starts_with(crate::api::names::PREFIX));
             }
