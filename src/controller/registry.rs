@@ -70,11 +70,47 @@ pub(super) struct Registry {
     inner: Mutex<Inner>,
 }
 
+/// The assets that name one Secret: nearly always one, and for a shared OAuth client thousands.
+enum Dependents {
+    One(Key),
+    Many(HashSet<Key>),
+}
+
+impl Dependents {
+    fn add(&mut self, asset: &Key) {
+        match self {
+            Self::One(only) if only == asset => {}
+            Self::One(only) => *self = Self::Many(HashSet::from([only.clone(), asset.clone()])),
+            Self::Many(assets) => {
+                assets.insert(asset.clone());
+            }
+        }
+    }
+
+    /// Whether none is left.
+    fn remove(&mut self, asset: &Key) -> bool {
+        match self {
+            Self::One(only) => only == asset,
+            Self::Many(assets) => {
+                assets.remove(asset);
+                assets.is_empty()
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Key> {
+        match self {
+            Self::One(only) => vec![only.clone()],
+            Self::Many(assets) => assets.iter().cloned().collect(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     assets: HashMap<Key, Memory>,
-    dependents: HashMap<Key, HashSet<Key>>,
-    seeds: HashMap<(Key, String), HashMap<Key, Seniority>>,
+    dependents: HashMap<Key, Dependents>,
+    seeds: HashMap<(Key, String), Vec<(Key, Seniority)>>,
     busy: HashSet<Key>,
 }
 
@@ -122,7 +158,7 @@ impl Registry {
         self.lock()
             .dependents
             .get(secret)
-            .map(|keys| keys.iter().cloned().collect())
+            .map(Dependents::all)
             .unwrap_or_default()
     }
 
@@ -131,7 +167,7 @@ impl Registry {
         let inner = self.lock();
         let seed = inner.assets.get(key)?.seed.as_ref()?;
         let claims = inner.seeds.get(&(seed.secret.clone(), seed.key.clone()))?;
-        let (oldest, seniority) = claims.iter().min_by_key(|(_, seniority)| *seniority)?;
+        let (oldest, seniority) = claims.iter().min_by(|(_, one), (_, other)| one.cmp(other))?;
         (*seniority < seed.seniority && oldest != key).then(|| oldest.clone())
     }
 
@@ -270,13 +306,16 @@ impl Inner {
                 .map(|client| of_namespace(&client.name)),
         );
         for secret in &secrets {
-            self.dependents.entry(secret.clone()).or_default().insert(key.clone());
+            self.dependents
+                .entry(secret.clone())
+                .and_modify(|assets| assets.add(key))
+                .or_insert_with(|| Dependents::One(key.clone()));
         }
         let place = (seed.secret.clone(), seed.key.clone());
         self.seeds
             .entry(place)
             .or_default()
-            .insert(key.clone(), seed.seniority.clone());
+            .push((key.clone(), seed.seniority.clone()));
         let memory = self.assets.entry(key.clone()).or_default();
         memory.wakes = Some(wakes);
         memory.secrets = secrets;
@@ -292,17 +331,18 @@ impl Inner {
         let Some(memory) = self.assets.get_mut(key) else { return };
         let (secrets, seed) = (std::mem::take(&mut memory.secrets), memory.seed.take());
         for secret in secrets {
-            if let Some(assets) = self.dependents.get_mut(&secret) {
-                assets.remove(key);
-                if assets.is_empty() {
-                    self.dependents.remove(&secret);
-                }
+            if self
+                .dependents
+                .get_mut(&secret)
+                .is_some_and(|assets| assets.remove(key))
+            {
+                self.dependents.remove(&secret);
             }
         }
         if let Some(seed) = seed {
             let place = (seed.secret, seed.key);
             if let Some(claims) = self.seeds.get_mut(&place) {
-                claims.remove(key);
+                claims.retain(|(asset, _)| asset != key);
                 if claims.is_empty() {
                     self.seeds.remove(&place);
                 }

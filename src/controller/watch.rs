@@ -244,6 +244,9 @@ fn prune(event: watcher::Event<Watched>) -> watcher::Event<Watched> {
                 annotations.retain(|key, _| key.starts_with(crate::api::names::PREFIX));
             }
             asset.metadata.labels = None;
+            if let Some(status) = &mut asset.status {
+                status.conditions.shrink_to_fit();
+            }
         }
         asset
     };
