@@ -1,20 +1,35 @@
-# What people and CI run. Each target does all that it needs; `make setup` alone only prepares.
+# What people and CI run. Each target does all that it needs. `make help` lists them.
 
-.PHONY: setup test lint image
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-stop setup test bench lint crds image
 
-## The parts that tests run against: a Kubernetes control plane (first build: some minutes) and an authorization server.
-setup:
+help: ## Says what there is.
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Shows the operator at work, in about two minutes. KEEP=1 leaves it running; KUBECONFIG=... uses your cluster.
+	@if [ -n "$$KUBECONFIG" ] && command -v kubectl >/dev/null; then tests/setup authorization-server; else tests/setup; fi
+	@cargo build --example demo --bins
+	@cargo run --quiet --example demo
+
+demo-stop: ## Ends what `make demo KEEP=1` left running.
+	@cargo run --quiet --example demo -- stop
+
+setup: ## Gets what tests run against: a Kubernetes control plane (first build: some minutes) and an authorization server.
 	tests/setup
 
-## Everything.
-test: setup
+test: setup ## Runs all tests.
 	cargo test
 
-lint:
+bench: setup ## Measures rates, CPU time and memory of a release build and writes them to docs/measurements.md, in about an hour. ROUNDS=1 COUNTS=1000 is quicker.
+	cargo bench --bench figures
+
+lint: ## Checks format and style.
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet
 
-## The container image, built without a container engine: target/image/emailasset-operator.tar. A first build takes about ten minutes.
-image:
+crds: ## Writes crds/ anew from the code; a test fails while the two differ.
+	UPDATE_CRDS=1 cargo test --quiet --lib crds_directory
+
+image: ## Builds the container image without a container engine: target/image/emailasset-operator.tar (first build: ten minutes).
 	deploy/image

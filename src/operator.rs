@@ -40,6 +40,9 @@ const WATCH_SILENCE: Duration = Duration::from_secs(330);
 pub async fn run(settings: Run) -> Result<()> {
     logs::init(settings.telemetry.log_format, &settings.telemetry.log_level)?;
     panics::log_without_values();
+    if fail::has_failpoints() {
+        warn!("this build was made for tests: it can be told to kill itself (FAILPOINTS)");
+    }
     let stopping = CancellationToken::new();
     let client = api_client(&settings.cluster, settings.limits.concurrency.get()).await?;
     let spool = Arc::new(Spool::open(&settings.replicas.spool_dir)?);

@@ -61,6 +61,7 @@ const ROOMS: &[Room] = &[
     Room { name: "provider",  rooms: &["api"],                             kube: Kube::Types,  never: EFFECTS },   // pure until discovery comes
     Room { name: "oauth",     rooms: &["api", "lifecycle", "provider"],    kube: Kube::Types,  never: &[] },
     Room { name: "store",     rooms: &["api", "lifecycle", "provider", "oauth"], kube: Kube::Client, never: &["reqwest"] },
+    Room { name: "leader",    rooms: &[],                                  kube: Kube::Client, never: &["reqwest"] },
 ];
 
 #[test]
@@ -218,6 +219,8 @@ fn sources(room: &str) -> Vec<PathBuf> {
             }
         }
     }
-    files.retain(|file| file.exists() && !file.ends_with("tests.rs"));
+    let is_test = |file: &PathBuf| file.ends_with("tests.rs") || file.iter().any(|part| part == "tests");
+    let below_src = |file: &PathBuf| file.strip_prefix(&src).map(Path::to_path_buf).unwrap_or_default();
+    files.retain(|file| file.exists() && !is_test(&below_src(file)));
     files
 }

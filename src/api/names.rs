@@ -29,6 +29,8 @@ pub const SEEDS: &str = "emailasset.dev/seeds";
 /// On a token Secret: versions of the inputs that its contents were made from.
 pub const INPUTS: &str = "emailasset.dev/inputs";
 
+/// On grant and token Secrets: the value of [`REFRESH`] that the contents answer.
+pub const ANSWERED_REQUEST: &str = "emailasset.dev/answered-request";
 /// On a grant Secret: tries that reached the server, perhaps, and brought no answer (invariant 2).
 pub const UNANSWERED: &str = "emailasset.dev/unanswered";
 /// On grant and token Secrets: the scopes of the access token, separated by spaces.

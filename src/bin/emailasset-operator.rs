@@ -10,6 +10,8 @@ use emailasset::{
 };
 
 fn main() -> anyhow::Result<()> {
+    // Tests kill the process at chosen points, by FAILPOINTS. Only builds for tests have such points (`dev-dependencies` in Cargo.toml).
+    let _failpoints = fail::has_failpoints().then(fail::FailScenario::setup);
     match Cli::parse().chosen() {
         Command::Run(settings) => operator::block_on(operator::run(settings)),
         Command::Crd => Ok(std::io::stdout().write_all(api::crd_yaml().as_bytes())?),

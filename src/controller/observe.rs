@@ -8,7 +8,7 @@ use crate::{
     api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, duration, names},
     lifecycle::{
         Activity, AttemptHolder, GrantSecret, Handover, Heritage, Input, InputVersion, Names, Plan, PlanRefusal,
-        Presence, Retention, SeedClaim, Slot, TokenSecret, World,
+        Presence, Retention, SeedClaim, SeedRecord, Slot, Source, TokenSecret, Verdict, World,
     },
     provider::{self, Endpoints, InputSecret, Server},
     store::{Key, Kind, Seen, What, inputs, spool::Whose, token::Rendering},
@@ -53,7 +53,8 @@ impl Pass {
             GrantDeletionPolicy::Delete => Retention::GoesWithAsset,
         };
         Plan {
-            token_endpoint: endpoints.token_url.origin().ascii_serialization(),
+            // Where refresh tokens go is what a grant is bound to: another refresh endpoint beside the old token endpoint must not get it.
+            token_endpoint: endpoints.refresh_url.origin().ascii_serialization(),
             rotation: endpoints.rotation,
             reuse_grace: endpoints.reuse_grace,
             renew_before: self
@@ -155,11 +156,7 @@ impl Pass {
                 .map_err(Clone::clone),
             client: self.client_input(),
             seed: self.seed_input(),
-            seed_claim: self
-                .context
-                .registry
-                .older_claim(&self.key)
-                .map_or(SeedClaim::This, |older| SeedClaim::Older(older.to_string())),
+            seed_claim: self.seed_claim(),
             attempt_holder: self.attempt_holder(&grant),
             grant,
             grant_sight: self.grant_sight,
@@ -168,6 +165,37 @@ impl Pass {
             failed_under: self.failed_under.clone(),
             status: self.status.clone(),
         }
+    }
+
+    fn seed_claim(&self) -> SeedClaim {
+        let seed = self.seed_key();
+        let owner = self
+            .context
+            .registry
+            .owner_of_seed(&self.key, |rival| self.has_sent(rival, &seed));
+        owner.map_or(SeedClaim::This, |owner| SeedClaim::Older(owner.to_string()))
+    }
+
+    /// Whether this asset's grant grew from what the Secret holds, or is about to.
+    fn has_sent(&self, asset: &Key, seed: &Key) -> bool {
+        let grant_key = Key::new(&asset.namespace, &names::grant_secret(&asset.name));
+        let Some(grant) = self.context.index.get(&grant_key) else {
+            return false;
+        };
+        let What::Grant(grant) = &grant.what else { return false };
+        if matches!(&grant.attempt, Some(attempt) if matches!(attempt.source, Source::Seed(_))) {
+            return true;
+        }
+        let Some((version, fingerprint)) = &grant.record.inputs.seed else {
+            return false;
+        };
+        let same_secret = self
+            .context
+            .index
+            .get(seed)
+            .is_some_and(|seed| seed.is_edition(version));
+        let taken = |record: &SeedRecord| record.fingerprint == *fingerprint && record.verdict == Verdict::Taken;
+        same_secret && grant.record.seeds.0.iter().any(taken)
     }
 
     fn attempt_holder(&self, grant: &Slot<GrantSecret>) -> AttemptHolder {
@@ -207,7 +235,7 @@ impl Pass {
             .inputs
             .client
             .as_ref()
-            .filter(|(version, _)| *version == seen.version());
+            .filter(|(version, _)| *version == self.client_edition(&seen));
         match (read, &oauth2.client_id) {
             (Some((_, Err(complaint))), _) => Input::Unusable(complaint.clone()),
             (Some((version, Ok(_))), Some(id)) => Input::Read(version.clone(), id.clone()),
@@ -217,7 +245,23 @@ impl Pass {
                     "Secret {key} has no key client_id, and spec.oauth2.clientID is not set: expected the OAuth client's ID in one of the two."
                 )),
             },
-            (None, _) => Input::Unread(seen.version()),
+            (None, _) => Input::Unread(self.client_edition(&seen)),
+        }
+    }
+
+    /// The edition of the seed Secret together with the key that the spec names in it.
+    pub(super) fn seed_edition(&self, seen: &Seen) -> InputVersion {
+        let InputVersion(secret) = seen.version();
+        let key = &self.asset.spec.oauth2.refresh_token_secret_ref.key;
+        InputVersion(format!("{secret}/{key}"))
+    }
+
+    /// The edition of the client Secret together with what the spec puts over its contents: either of the two can change the client.
+    pub(super) fn client_edition(&self, seen: &Seen) -> InputVersion {
+        let InputVersion(secret) = seen.version();
+        match &self.asset.spec.oauth2.client_id {
+            Some(id) => InputVersion(format!("{secret}/{id}")),
+            None => InputVersion(secret),
         }
     }
 
@@ -238,11 +282,11 @@ impl Pass {
             .inputs
             .seed
             .as_ref()
-            .filter(|(version, _)| *version == seen.version())
+            .filter(|(version, _)| *version == self.seed_edition(&seen))
         {
             Some((version, Ok(token))) => Input::Read(version.clone(), inputs::fingerprint(token)),
             Some((_, Err(complaint))) => Input::Unusable(complaint.clone()),
-            None => Input::Unread(seen.version()),
+            None => Input::Unread(self.seed_edition(&seen)),
         }
     }
 
@@ -354,11 +398,6 @@ impl Pass {
 
     pub(super) fn token_key(&self) -> Key {
         Key::new(&self.key.namespace, &self.asset.token_secret_name())
-    }
-
-    /// The edition of an input, as the index shows it.
-    pub(super) fn version_of(&self, key: &Key) -> Option<InputVersion> {
-        self.context.index.get(key).map(|seen| seen.version())
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     observe::{Resolved, now},
     redeem::{self, Chain},
     registry::Unpublished,
+    status::Over,
 };
 use crate::{
     api::{EmailAsset, EmailAssetStatus},
@@ -116,7 +117,7 @@ impl Pass {
             }
             let decision = lifecycle::decide(&world, now());
             if decision.step == Step::Rest {
-                return self.rest(&world, &decision, outcome).await;
+                return Box::pin(self.rest(&world, &decision, outcome)).await;
             }
             outcome = PassOutcome::Acted;
             debug!(asset = %self.key, step = ?decision.step, "acting");
@@ -160,7 +161,12 @@ impl Pass {
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
-            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted).await {
+            let over = if self.context.fence.open().is_some() {
+                Over::Anything
+            } else {
+                Over::WhatWasSeen
+            };
+            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted, over).await {
                 return (Action::requeue(AFTER_TROUBLE), PassOutcome::Failed);
             }
         }

@@ -148,6 +148,11 @@ impl Registry {
         Change::Changed
     }
 
+    /// The asset could not be read. When it can be again it is looked at, even if nothing but its status was mended.
+    pub(super) fn could_not_read(&self, key: &Key) {
+        self.with(key, |memory| memory.wakes = None);
+    }
+
     /// Forgets an asset that is gone.
     pub(super) fn forget(&self, key: &Key) {
         self.lock().forget(key);
@@ -162,13 +167,29 @@ impl Registry {
             .unwrap_or_default()
     }
 
-    /// The oldest other asset that names the same seed, if it is older than this one.
-    pub(super) fn older_claim(&self, key: &Key) -> Option<Key> {
+    /// The other assets that name the same seed, by Secret and key.
+    pub(super) fn rivals(&self, key: &Key) -> Vec<Key> {
+        let inner = self.lock();
+        let place = inner.assets.get(key).and_then(|memory| memory.seed.as_ref());
+        let claims = place.and_then(|seed| inner.seeds.get(&(seed.secret.clone(), seed.key.clone())));
+        claims.map_or_else(Vec::new, |claims| {
+            let rivals = claims.iter().map(|(rival, _)| rival);
+            rivals.filter(|rival| *rival != key).cloned().collect()
+        })
+    }
+
+    /// Whose the seed is that this asset names, if not its own: of those that have sent it already (`has_sent`) the oldest, else the oldest of all.
+    ///
+    /// Age alone would not do: it is known to the second, and an older asset can come to name a seed that a younger one has redeemed long ago.
+    pub(super) fn owner_of_seed(&self, key: &Key, has_sent: impl Fn(&Key) -> bool) -> Option<Key> {
         let inner = self.lock();
         let seed = inner.assets.get(key)?.seed.as_ref()?;
         let claims = inner.seeds.get(&(seed.secret.clone(), seed.key.clone()))?;
-        let (oldest, seniority) = claims.iter().min_by(|(_, one), (_, other)| one.cmp(other))?;
-        (*seniority < seed.seniority && oldest != key).then(|| oldest.clone())
+        let sent = |rival: &Key| inner.busy.contains(rival) || has_sent(rival);
+        let owner = claims
+            .iter()
+            .min_by(|(one, elder), (other, younger)| (!sent(one), elder).cmp(&(!sent(other), younger)));
+        owner.map(|(owner, _)| owner).filter(|owner| *owner != key).cloned()
     }
 
     /// The status that counts: ours, where the watch does not show it yet.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fail::fail_point;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -22,6 +23,15 @@ use crate::{
 /// Longer notes are refused by the API server.
 const LONGEST_NOTE: usize = 1000;
 
+/// Which status may be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Any: this replica leads, and nobody else writes.
+    Anything,
+    /// The one that this pass has seen. This replica leads no more: what another has written since is newer.
+    WhatWasSeen,
+}
+
 /// Writes the status, if it says anything new, and the Events of its turns. False when the API server did not take it.
 pub(super) async fn write(
     context: &Arc<Context>,
@@ -29,14 +39,27 @@ pub(super) async fn write(
     asset: &EmailAsset,
     status: &EmailAssetStatus,
     adopted: bool,
+    over: Over,
 ) -> bool {
     let shown = context.registry.status(key, asset.status.as_ref());
-    if *status == shown && !context.registry.owes_status(key) {
+    let owed = context.registry.owes_status(key);
+    if *status == shown && !owed {
         return true;
     }
-    let patch: Result<json_patch::Patch, _> =
-        serde_json::from_value(json!([{"op": "add", "path": "/status", "value": status}]));
-    let Ok(patch) = patch else { return false };
+    // The watch may not show our last write yet, whose turns were told already.
+    let turns = turns(if owed { asset.status.as_ref() } else { Some(&shown) }, status);
+    drop(shown);
+    let mut operations = vec![json!({"op": "add", "path": "/status", "value": status})];
+    if over == Over::WhatWasSeen {
+        let seen = asset.resource_version().unwrap_or_default();
+        operations.insert(
+            0,
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen}),
+        );
+    }
+    let Ok(patch) = serde_json::from_value::<json_patch::Patch>(operations.into()) else {
+        return false;
+    };
     let parameters = PatchParams {
         field_manager: Some(names::FIELD_MANAGER.to_owned()),
         ..PatchParams::default()
@@ -51,18 +74,25 @@ pub(super) async fn write(
     request
         .headers_mut()
         .insert(http::header::ACCEPT, crate::store::METADATA_ONLY);
+    fail_point!("before-status", |_| std::process::abort());
     let call = context.client.request::<PartialObjectMeta<EmailAsset>>(request);
     match tokio::time::timeout(context.settings.api_timeout, call).await {
         Ok(Ok(written)) => {
+            fail_point!("after-status", |_| std::process::abort());
             context.metrics.wrote(Written::Status, WriteResult::Written);
             context
                 .registry
                 .wrote_status(key, status.clone(), number(&written.metadata));
-            tell(context, asset, asset.status.as_ref(), status, adopted).await;
+            tell(context, asset, turns, adopted).await;
             true
         }
         Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => {
             debug!(asset = %key, "the asset is gone; its status goes with it");
+            true
+        }
+        // A JSON Patch whose `test` fails is answered like this.
+        Ok(Err(kube::Error::Api(answer))) if answer.code == 422 && over == Over::WhatWasSeen => {
+            debug!(asset = %key, "another replica leads and has written a newer status");
             true
         }
         Ok(Err(error)) => {
@@ -88,14 +118,8 @@ fn number(metadata: &ObjectMeta) -> Option<u128> {
 }
 
 /// Makes Events of the turns between two statuses.
-async fn tell(
-    context: &Arc<Context>,
-    asset: &EmailAsset,
-    before: Option<&EmailAssetStatus>,
-    now: &EmailAssetStatus,
-    adopted: bool,
-) {
-    let mut events = turns(before, now);
+async fn tell(context: &Arc<Context>, asset: &EmailAsset, turns: Vec<Turn>, adopted: bool) {
+    let mut events = turns;
     if adopted {
         let note = "Took up the grant that an earlier EmailAsset of this name and mailbox left.".to_owned();
         events.insert(0, (EventType::Normal, "GrantAdopted".to_owned(), note));
@@ -121,9 +145,12 @@ async fn tell(
     }
 }
 
+/// Type, reason and note of an Event.
+type Turn = (EventType, String, String);
+
 /// Turns of Ready, Refreshed and Authorized. Repeats, routine refreshes and the first Ready are none.
-fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<(EventType, String, String)> {
-    let mut events: Vec<(EventType, String, String)> = Vec::new();
+fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<Turn> {
+    let mut events: Vec<Turn> = Vec::new();
     for kind in [
         ConditionType::Ready,
         ConditionType::Refreshed,
@@ -165,10 +192,14 @@ fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<(Even
 
 fn cut(note: String) -> String {
     if note.len() <= LONGEST_NOTE {
-        note
-    } else {
-        note.chars().take(LONGEST_NOTE / 4).collect()
+        return note;
     }
+    let most = LONGEST_NOTE.saturating_sub('…'.len_utf8());
+    let end = (0..=most).rev().find(|end| note.is_char_boundary(*end));
+    let mut note = note;
+    note.truncate(end.unwrap_or_default());
+    note.push('…');
+    note
 }
 
 /// Says of an asset that cannot be read what is wrong with it, once.

@@ -259,17 +259,35 @@ fn prune(event: watcher::Event<Watched>) -> watcher::Event<Watched> {
 
 fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
     match event {
-        watcher::Event::Apply(asset) | watcher::Event::InitApply(asset) => match &asset.0 {
-            Ok(readable) => (context.registry.take_in(&key_of(readable), readable) == Change::Changed).then_some(asset),
-            Err(_) => Some(asset),
-        },
+        watcher::Event::Apply(asset) | watcher::Event::InitApply(asset) => {
+            let Ok(readable) = &asset.0 else {
+                context.registry.could_not_read(&asset_key(&asset));
+                return Some(asset);
+            };
+            let key = key_of(readable);
+            let rivals = context.registry.rivals(&key);
+            let change = context.registry.take_in(&key, readable);
+            (change == Change::Changed).then(|| {
+                wake_all(context, &rivals);
+                asset
+            })
+        }
         watcher::Event::Delete(asset) => {
             let key = asset_key(&asset);
+            let rivals = context.registry.rivals(&key);
             context.registry.forget(&key);
             context.gates.forget(&key);
+            wake_all(context, &rivals);
             None
         }
         watcher::Event::Init | watcher::Event::InitDone => None,
+    }
+}
+
+/// Assets that name the same seed as one that changed or went: it may be theirs now.
+fn wake_all(context: &Context, assets: &[Key]) {
+    for asset in assets {
+        context.wake(asset);
     }
 }
 

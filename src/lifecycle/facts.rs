@@ -284,5 +284,11 @@ pub(super) fn refresh_requested(world: &World) -> bool {
         .handled_requests
         .as_ref()
         .and_then(|handled| handled.refresh.as_ref());
-    world.refresh_request.is_some() && world.refresh_request.as_ref() != handled
+    world.refresh_request.is_some() && world.refresh_request.as_ref() != handled && !request_is_met(world)
+}
+
+/// Whether the newest answer met the request, whatever the status says of it: that may have failed to be written (invariant 9).
+pub(super) fn request_is_met(world: &World) -> bool {
+    let met = record(world).and_then(|record| record.request.as_ref());
+    met.is_some() && met == world.refresh_request.as_ref()
 }

@@ -208,12 +208,12 @@ fn hand_over(secret: &str, names: &Names) -> String {
     format!("kubectl annotate secret -n {namespace} {name} emailasset.dev/adopt={asset}")
 }
 
-/// An older asset redeems the same rotating seed.
+/// Another asset redeems the same rotating seed.
 #[must_use]
 pub(super) fn seed_of_another(owner: &str, names: &Names) -> String {
     let (namespace, name) = split(&names.asset);
     format!(
-        "The refresh token in Secret {} is used by EmailAsset {owner}, which is older. {} replaces a refresh token when it is used, so two assets cannot share \
+        "The refresh token in Secret {} is used by EmailAsset {owner}, which came first. {} replaces a refresh token when it is used, so two assets cannot share \
          one, and nothing is sent. Give this asset a refresh token of its own in another Secret and name that in spec.oauth2.refreshTokenSecretRef: \
          kubectl edit emailasset -n {namespace} {name}",
         seed_place(names),
@@ -225,6 +225,12 @@ pub(super) fn seed_of_another(owner: &str, names: &Names) -> String {
 #[must_use]
 pub(super) fn grant_of_another_mailbox(mailbox: &str, names: &Names) -> String {
     let (namespace, name) = split(&names.grant_secret);
+    // Somebody may have taken the annotations off it.
+    let mailbox = if mailbox.is_empty() {
+        "a mailbox that it does not name"
+    } else {
+        mailbox
+    };
     format!(
         "Secret {} holds a grant for {mailbox}, kept from an earlier EmailAsset of this name; this one is for {}, and no token is fetched. Give this asset \
          another name, or if the old grant is not needed any more: kubectl delete secret -n {namespace} {name}",

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::{
     conditions::{self, Says, View},
     facts, schedule,
-    world::{Binding, Plan, PlanRefusal, Slot, TokenSecret, World},
+    world::{Binding, Generation, Plan, PlanRefusal, Slot, TokenSecret, World},
 };
 use crate::api::{ConditionType, EmailAssetStatus, FailureStatus, GrantStatus, HandledRequests, Reason, TokenStatus};
 
@@ -54,16 +54,18 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
     if let Ok(plan) = &world.plan {
         status.token = token_status(world, plan);
     }
-    if let Some(record) = facts::record(world).filter(|record| record.binding.is_some()) {
+    let newest = facts::newest_generation(world);
+    if facts::binding(world).is_some() || newest > Generation::default() {
+        let granted = facts::record(world).and_then(|record| record.granted);
         let known = status.grant.take().unwrap_or_default();
-        let generation = i64::try_from(record.generation.0).unwrap_or(i64::MAX);
         status.grant = Some(GrantStatus {
-            grant_time: record.granted.map(whole_second).or(known.grant_time),
-            generation: Some(generation.max(known.generation.unwrap_or_default())),
+            grant_time: granted.map(whole_second).or(known.grant_time),
+            generation: Some(i64::try_from(newest.0).unwrap_or(i64::MAX)),
             ..known
         });
     }
-    if facts::refresh_requested(world) && answers_requests(standing) {
+    let will_not_be_met = facts::refresh_requested(world) && answers_requests(standing);
+    if facts::request_is_met(world) || will_not_be_met {
         answer_request(&mut status, world.refresh_request.as_ref());
     }
     let view = View {
@@ -100,7 +102,7 @@ pub(super) fn answer_request(status: &mut EmailAssetStatus, request: Option<&Str
 fn token_status(world: &World, plan: &Plan) -> Option<TokenStatus> {
     let known = world.status.token.as_ref();
     match &world.token {
-        Slot::Ours(token) => Some(of_published(token, plan, world.jitter, known)),
+        Slot::Ours(token) => Some(of_published(token, plan, world)),
         // What was said of a token that is gone would mislead; when it was issued keeps us from fetching one as often as somebody deletes it.
         Slot::Free => known.map(|known| TokenStatus {
             issue_time: known.issue_time.clone(),
@@ -111,12 +113,17 @@ fn token_status(world: &World, plan: &Plan) -> Option<TokenStatus> {
     }
 }
 
-fn of_published(token: &TokenSecret, plan: &Plan, jitter: f64, known: Option<&TokenStatus>) -> TokenStatus {
+fn of_published(token: &TokenSecret, plan: &Plan, world: &World) -> TokenStatus {
+    let (jitter, known) = (world.jitter, world.status.token.as_ref());
     let secret = &plan.names.token_secret;
     let life = token.record.lifetime;
     let issue_time = life.map(|life| whole_second(life.issued));
     let counted = known.and_then(|known| known.refresh_count).unwrap_or_default();
-    let same = known.is_some_and(|known| known.issue_time == issue_time);
+    // Two tokens can be of the same second: a generation that was not shown yet tells them apart.
+    let generation = i64::try_from(token.record.generation.0).unwrap_or(i64::MAX);
+    let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
+    let same =
+        known.is_some_and(|known| known.issue_time == issue_time) && shown.is_none_or(|shown| generation <= shown);
     TokenStatus {
         secret_name: Some(secret.rsplit('/').next().unwrap_or(secret).to_owned()),
         issue_time,

@@ -41,7 +41,7 @@ pub struct InputVersion(pub String);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Binding {
-    /// Scheme, host and port of the token endpoint.
+    /// Scheme, host and port of the endpoint that redeems refresh tokens.
     pub token_endpoint: String,
     /// The OAuth client ID.
     pub client_id: String,
@@ -237,6 +237,8 @@ pub struct Record {
     pub seeds: SeedLedger,
     /// What the inputs held.
     pub inputs: InputsSeen,
+    /// The request for a refresh that the newest answer met. The status says it too, but may fail to be written (invariant 9).
+    pub request: Option<String>,
 }
 
 /// The grant Secret: it exists where the provider rotates, might rotate, or once did.
@@ -339,16 +341,16 @@ pub enum Input<T> {
 /// Whether a rotating seed is this asset's to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SeedClaim {
-    /// No older asset names the same Secret and key.
+    /// No other asset with a better claim names the same Secret and key.
     This,
-    /// An older asset does.
+    /// Another asset has sent it already, or is older.
     Older(String),
 }
 
 /// The effective settings of an asset, after catalogue and overrides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Scheme, host and port of the token endpoint.
+    /// Scheme, host and port of the endpoint that redeems refresh tokens.
     pub token_endpoint: String,
     /// Whether a redeemed refresh token is replaced by a new one.
     pub rotation: Rotation,

@@ -45,6 +45,7 @@ pub fn record(annotations: &Annotations) -> Record {
         granted: time(annotations, names::GRANT_TIME),
         seeds: json(annotations, names::SEEDS).unwrap_or_default(),
         inputs: json(annotations, names::INPUTS).unwrap_or_default(),
+        request: text(annotations, names::ANSWERED_REQUEST).map(str::to_owned),
     }
 }
 
@@ -65,6 +66,7 @@ pub fn of_record(record: &Record) -> BTreeMap<&'static str, Option<String>> {
         (names::GRANT_TIME, record.granted.map(|granted| granted.to_string())),
         (names::SEEDS, ledger),
         (names::INPUTS, Some(write(&record.inputs))),
+        (names::ANSWERED_REQUEST, record.request.clone()),
     ])
 }
 
@@ -146,6 +148,7 @@ mod tests {
                 client: None,
                 seed: Some((InputVersion("u/1".to_owned()), seed)),
             },
+            request: Some("monday".to_owned()),
         }
     }
 

@@ -92,6 +92,8 @@ pub struct Seen {
     pub deleting: bool,
     /// Whether it has any label: a JSON Patch cannot add one to a map that is not there.
     pub labelled: bool,
+    /// Whether it has any annotation, for the same reason: somebody may have removed ours.
+    pub annotated: bool,
     /// What its kind adds.
     pub what: What,
 }
@@ -147,15 +149,22 @@ impl Seen {
             resource_version: meta.resource_version.unwrap_or_default(),
             owner: owner.map(|owner| (owner.uid, owner.name)),
             deleting: meta.deletion_timestamp.is_some(),
+            annotated: !annotations.is_empty(),
             labelled: meta.labels.is_some_and(|labels| !labels.is_empty()),
             what: What::new(kind, &annotations),
         }
     }
 
-    /// Its edition, for [`crate::lifecycle::InputsSeen`].
+    /// Its edition: UID and resourceVersion.
     #[must_use]
     pub fn version(&self) -> InputVersion {
         InputVersion(format!("{}/{}", self.uid, self.resource_version))
+    }
+
+    /// Whether this version is an edition of this very Secret, earlier or later.
+    #[must_use]
+    pub fn is_edition(&self, version: &InputVersion) -> bool {
+        version.0.split('/').next() == Some(self.uid.as_str())
     }
 
     /// Whether this is a later or equal edition of the same object. resourceVersions of one resource can be compared as numbers (KEP-5504).

@@ -321,12 +321,18 @@ impl Secrets {
                 .details
                 .as_ref()
                 .is_some_and(|details| details.kind == "namespaces");
+            // Such as data of a Secret that somebody made immutable: to try again at once would not help.
+            let invalid = status
+                .details
+                .as_ref()
+                .is_some_and(|details| !details.causes.is_empty());
             match status.code {
                 404 if of_namespace => return StoreError::NamespaceGone(key.namespace.to_string()),
                 403 if terminating => return StoreError::NamespaceGone(key.namespace.to_string()),
                 409 if status.reason == "AlreadyExists" => return StoreError::Exists(key.clone()),
                 // A JSON Patch whose `test` fails is answered like this, and so is one whose path is gone.
-                404 | 409 | 422 => return StoreError::Conflict(key.clone()),
+                404 | 409 => return StoreError::Conflict(key.clone()),
+                422 if !invalid => return StoreError::Conflict(key.clone()),
                 _ => {}
             }
         }
@@ -373,13 +379,12 @@ pub(super) fn operations(seen: &Seen, changes: &Changes) -> Value {
         let data: BTreeMap<&String, ByteString> = data.iter().map(|(key, value)| (key, bytes(value))).collect();
         operations.push(json!({"op": "add", "path": "/data", "value": data}));
     }
-    operations.extend(map_operations("annotations", &changes.annotations, MapState::Present));
-    let labels = if seen.labelled {
-        MapState::Present
-    } else {
-        MapState::Absent
-    };
-    operations.extend(map_operations("labels", &changes.labels, labels));
+    operations.extend(map_operations(
+        "annotations",
+        &changes.annotations,
+        MapState::of(seen.annotated),
+    ));
+    operations.extend(map_operations("labels", &changes.labels, MapState::of(seen.labelled)));
     if let Some(owners) = &changes.owners {
         operations.push(json!({"op": "add", "path": "/metadata/ownerReferences", "value": owners}));
     }
@@ -391,6 +396,12 @@ pub(super) fn operations(seen: &Seen, changes: &Changes) -> Value {
 enum MapState {
     Present,
     Absent,
+}
+
+impl MapState {
+    const fn of(has_entries: bool) -> Self {
+        if has_entries { Self::Present } else { Self::Absent }
+    }
 }
 
 fn map_operations(map: &str, changes: &BTreeMap<String, Option<String>>, state: MapState) -> Vec<Value> {

@@ -112,7 +112,15 @@ mod patches {
     }
 
     fn seen(version: &str) -> Seen {
-        Seen::new(Kind::Token, meta("u", version))
+        let annotations = BTreeMap::from([
+            ("theirs".to_owned(), "stays".to_owned()),
+            ("ours".to_owned(), "old".to_owned()),
+        ]);
+        let annotated = ObjectMeta {
+            annotations: Some(annotations),
+            ..meta("u", version)
+        };
+        Seen::new(Kind::Token, annotated)
     }
 
     #[test]

@@ -1,11 +1,11 @@
 // A real OAuth 2.0 authorization server for tests, whose behaviour tests can switch.
 //
-//   node server.mjs [--cert FILE --key FILE] [--plain] [--scopes "A B"] [--secrets FILE]
+//   node server.mjs [--cert FILE --key FILE] [--plain] [--scopes "A B"] [--secrets FILE] [--stay]
 //
 // --secrets names a file to which every token and client secret is added as it is issued: what no log may hold.
 //
 // One JSON line on standard output says where everything is. The server ends when its standard input does, so that it
-// never outlives the test that started it.
+// never outlives the test that started it; with --stay it goes on until SIGTERM.
 //
 //   front.mjs      takes every token request: counts it, logs it, injects faults; then hands it to one of the next two
 //   provider.mjs   oidc-provider, a certified OpenID Provider
@@ -25,6 +25,7 @@ const {values: flags} = parseArgs({
     cert: {type: 'string'},
     key: {type: 'string'},
     plain: {type: 'boolean', default: false},
+    stay: {type: 'boolean', default: false},
     secrets: {type: 'string'},
     scopes: {type: 'string', default: 'mail https://mail.google.com/ https://outlook.office.com/IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send'},
   },
@@ -51,7 +52,7 @@ const backend = flags.plain
 front.serve(backend);
 const admin = await listen(http.createServer(serveAdmin({front, backend, settings})));
 
-process.stdin.on('end', () => process.exit(0)).resume();
+if (!flags.stay) process.stdin.on('end', () => process.exit(0)).resume();
 console.log(JSON.stringify({
   url,
   tokenUrl: `${url}/token`,

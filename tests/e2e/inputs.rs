@@ -214,7 +214,7 @@ async fn another_client_asks_for_a_new_seed_and_the_old_client_restores_the_gran
         .await;
     let message = condition(&said, Ready).unwrap().2;
     assert!(
-        message.contains(CLIENT) && message.contains("other-client"),
+        message.contains(CLIENT) && message.contains("spec.oauth2.clientID"),
         "{message}"
     );
     stage.request_refresh("faithful", "in-vain").await;
@@ -228,6 +228,23 @@ async fn another_client_asks_for_a_new_seed_and_the_old_client_restores_the_gran
     stage.request_refresh("faithful", "again").await;
     stage.wait_for_generation("faithful", 2).await;
     stage.assert_token_works("faithful").await;
+}
+
+#[tokio::test]
+async fn another_key_of_the_seed_secret_is_another_seed() {
+    let stage = SharedStage::join().await;
+    let [first, second] = [(); 2].map(|()| stage.server.mint_rotating(CLIENT, "keys@example.com", Rotation::Strict));
+    let (first, second) = (first.await, second.await);
+    let both = json!({"refresh_token": first.refresh_token, "next": second.refresh_token});
+    stage.put_secret("keys-seed", &both).await;
+    stage.apply(&stage.manifest("keys", "Strict", &json!({}))).await;
+    stage.wait_until_ready("keys").await;
+    stage
+        .change_spec("keys", &json!({"oauth2": {"refreshTokenSecretRef": {"key": "next"}}}))
+        .await;
+    stage.wait_for_generation("keys", 2).await;
+    assert_eq!(stage.requests_of_grant(&first.grant_id).await, 1);
+    assert_eq!(stage.requests_of_grant(&second.grant_id).await, 1);
 }
 
 #[tokio::test]

@@ -11,11 +11,18 @@
     reason = "a test that cannot go on says so by panicking, in helpers too"
 )]
 
+mod crash;
 mod deploy;
+mod errors;
 mod harness;
+mod hosts;
 mod inputs;
 mod life;
+mod quiet;
+mod replicas;
 mod resource;
+mod secrecy;
 mod secrets;
 mod slow_host;
 mod support;
+mod tolerance;

@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::support::{
-    CLIENT, Rotation, SharedStage, condition, generation_of, mailbox, text, until, wait_for, wait_until_gone,
+    CLIENT, Rotation, SharedStage, Stage, condition, generation_of, mailbox, text, until, wait_for, wait_until_gone,
 };
 
 #[tokio::test]
@@ -176,13 +176,13 @@ async fn labels_and_annotations_of_the_spec_come_and_go_and_others_stay() {
             .and_then(|all| all.get(key).cloned())
     };
 
-    let wish = json!({"secret": {"labels": {"app.kubernetes.io/part-of": "desk"}, "annotations": {"app.kubernetes.io/owner": "jo"}}});
-    stage.change_spec("labelled", &wish).await;
-    let with = wait_for(&stage.secrets, "labelled-token", "it has the label", |secret| {
+    let wanted = json!({"secret": {"labels": {"app.kubernetes.io/part-of": "desk"}, "annotations": {"app.kubernetes.io/owner": "jo"}}});
+    stage.change_spec("labelled", &wanted).await;
+    let labelled = wait_for(&stage.secrets, "labelled-token", "it has the label", |secret| {
         label(secret, "app.kubernetes.io/part-of").as_deref() == Some("desk")
     })
     .await;
-    assert_eq!(note(&with, "app.kubernetes.io/owner").as_deref(), Some("jo"));
+    assert_eq!(note(&labelled, "app.kubernetes.io/owner").as_deref(), Some("jo"));
 
     stage.change_spec("labelled", &json!({"secret": null})).await;
     let without = wait_for(&stage.secrets, "labelled-token", "the label is gone", |secret| {
@@ -296,13 +296,11 @@ async fn an_input_may_not_be_a_secret_that_the_operator_writes() {
             json!({"oauth2": {"clientCredentialsRef": {"name": "source-grant"}}}),
         ),
     ];
-    let before = stage.server.counters().await;
     for (thief, spec) in &thieves {
         stage.seed_rotating(thief, Rotation::None).await;
         stage.apply(&stage.manifest(thief, "None", spec)).await;
         stage.wait_for_condition(thief, Ready, "False", "InvalidSpec").await;
     }
-    drop(before);
     for (thief, _) in &thieves {
         assert!(
             stage
@@ -316,31 +314,122 @@ async fn an_input_may_not_be_a_secret_that_the_operator_writes() {
 }
 
 #[tokio::test]
-async fn our_secrets_without_their_annotations_do_not_stop_the_asset() {
+async fn a_seed_that_was_sent_stays_with_its_asset_when_an_older_one_comes_to_name_it() {
     let stage = SharedStage::join().await;
-    stage.settle("bare", Rotation::Strict, &json!({})).await;
+    stage.settle("old-hand", Rotation::Strict, &json!({})).await;
+    let grant = stage.settle("newcomer", Rotation::Strict, &json!({})).await;
+    stage
+        .change_spec(
+            "old-hand",
+            &json!({"oauth2": {"refreshTokenSecretRef": {"name": "newcomer-seed"}}}),
+        )
+        .await;
+    stage
+        .wait_for_condition("old-hand", Ready, "False", "SecretConflict")
+        .await;
+    assert_eq!(stage.requests_of_grant(&grant).await, 1);
+
+    // When the newcomer goes and a fresh seed comes, it is the old hand's turn, without anybody touching that asset.
+    stage.assets.delete("newcomer", &DeleteParams::default()).await.unwrap();
+    stage.seed_rotating("newcomer", Rotation::Strict).await;
+    stage.wait_for_generation("old-hand", 2).await;
+    stage.wait_until_ready("old-hand").await;
+}
+
+#[tokio::test]
+async fn a_token_secret_without_its_annotations_is_written_anew() {
+    let stage = SharedStage::join().await;
+    let grant = stage.settle("bare-strict", Rotation::Strict, &json!({})).await;
+    strip(&stage, "bare-strict-token").await;
+    stage.wait_for_generation("bare-strict", 1).await;
+    assert_eq!(
+        stage.requests_of_grant(&grant).await,
+        1,
+        "the grant Secret has the token"
+    );
+    stage.assert_token_works("bare-strict").await;
+
+    // Without a grant Secret nothing says how long the token lives: another one is fetched.
+    stage.settle("bare-plain", Rotation::None, &json!({})).await;
+    strip(&stage, "bare-plain-token").await;
+    stage.wait_for_generation("bare-plain", 2).await;
+    stage.assert_token_works("bare-plain").await;
+}
+
+#[tokio::test]
+async fn a_grant_secret_without_its_annotations_is_not_trusted_until_somebody_decides() {
+    let stage = SharedStage::join().await;
+    let grant = stage.settle("bare-grant", Rotation::Strict, &json!({})).await;
+    strip(&stage, "bare-grant-grant").await;
+    let said = stage
+        .wait_for_condition("bare-grant", Ready, "False", "SecretConflict")
+        .await;
+    let message = condition(&said, Ready).unwrap().2;
+    assert!(message.contains("a mailbox that it does not name"), "{message}");
+    stage.run_command_of(&message).await;
+    stage.seed_rotating("bare-grant", Rotation::Strict).await;
+    stage.wait_for_generation("bare-grant", 2).await;
+    stage.assert_token_works("bare-grant").await;
+    assert_eq!(stage.requests_of_grant(&grant).await, 1);
+}
+
+#[tokio::test]
+async fn a_token_secret_that_was_made_immutable_is_complained_of_and_mended() {
+    let stage = SharedStage::join().await;
+    let grant = stage.settle("frozen", Rotation::Strict, &json!({})).await;
+    let frozen = json!({"immutable": true});
+    let parameters = PatchParams::default();
+    stage
+        .secrets
+        .patch("frozen-token", &parameters, &Patch::Merge(&frozen))
+        .await
+        .unwrap();
+    stage.request_refresh("frozen", "now").await;
+    stage.operator.wait_for_line("frozen-token").await;
+    wait_for(&stage.secrets, "frozen-grant", "the answer is stored", |secret| {
+        generation_of(secret) == Some(2)
+    })
+    .await;
+    stage.wait_for_marker("after-frozen").await;
+    // It cannot be made mutable again, only deleted.
+    stage
+        .secrets
+        .delete("frozen-token", &DeleteParams::default())
+        .await
+        .unwrap();
+    stage.wait_for_generation("frozen", 2).await;
+    assert_eq!(stage.requests_of_grant(&grant).await, 2);
+}
+
+async fn strip(stage: &SharedStage, secret: &str) {
     let bare = json!({"metadata": {"annotations": null}});
-    for secret in ["bare-token", "bare-grant"] {
-        let parameters = PatchParams::default();
-        stage
-            .secrets
-            .patch(secret, &parameters, &Patch::Merge(&bare))
-            .await
-            .unwrap();
-    }
-    stage.seed_rotating("bare", Rotation::Strict).await;
-    stage.wait_for_generation("bare", 2).await;
-    stage.assert_token_works("bare").await;
+    let parameters = PatchParams::default();
+    stage
+        .secrets
+        .patch(secret, &parameters, &Patch::Merge(&bare))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_namespace_is_deleted_quietly() {
-    let stage = SharedStage::join().await;
-    let doomed = stage.cluster.namespace("doomed").await;
-    let alone = SharedStage::alone("quiet-end", &["--watch-namespace", &doomed]).await;
+    let alone = Stage::set("quiet-end").await;
+    let doomed = alone.cluster.namespace("doomed").await;
+    // Rights that do not go with the namespace, as with the ClusterRole of `deploy/`.
+    let account = format!("{}:operator", alone.namespace);
+    let grant = [
+        "create",
+        "clusterrolebinding",
+        &doomed,
+        "--clusterrole=emailasset-operator",
+        "--serviceaccount",
+        &account,
+    ];
+    alone.cluster.kubectl(&grant).await;
+    let operator = alone.operator_with(&["--watch-namespace", &doomed], &[]).await;
     let secrets: Api<Secret> = Api::namespaced(alone.client.clone(), &doomed);
     let assets: Api<EmailAsset> = Api::namespaced(alone.client.clone(), &doomed);
-    let client = alone.secret("oauth-client").await;
+    let client = alone.secrets.get("oauth-client").await.unwrap();
     create_secret(&secrets, "oauth-client", &client, None).await;
     for index in 0..5 {
         let name = format!("doomed-{index}");
@@ -360,11 +449,11 @@ async fn a_namespace_is_deleted_quietly() {
         })
         .await;
     }
-    let before = complaints(&alone.operator.log()).len();
+    let before = complaints(&operator.log()).len();
     let namespaces: Api<Namespace> = Api::all(alone.client.clone());
     namespaces.delete(&doomed, &DeleteParams::default()).await.unwrap();
     wait_until_gone(&namespaces, &doomed).await;
-    let log = alone.operator.log();
+    let log = operator.log();
     let after = complaints(&log);
     assert!(after.len() <= before, "{:#?}", &after[before..]);
 }

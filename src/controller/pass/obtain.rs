@@ -17,7 +17,7 @@ use crate::{
         redeem::{Ended, Job, LastTry},
         registry::Unpublished,
     },
-    lifecycle::{self, Failure, Fencing, InputVersion, Record, Redeem, SeedRecord, Source, Verdict, World},
+    lifecycle::{self, Failure, Fencing, Record, Redeem, SeedRecord, Source, Verdict, World},
     oauth::{self, CaBundle, Class, Redemption},
     store::{Changes, Contents, Key, Kind, Seen, StoreError, annotations, grant, inputs},
 };
@@ -65,16 +65,23 @@ impl Pass {
 
     async fn read_client(&mut self) -> Result<(), StoreError> {
         let Some(key) = self.client_key() else { return Ok(()) };
-        let known = self.version_of(&key);
-        self.inputs.client = known.and_then(|edition| self.context.clients.get(&key, &edition));
-        if self.inputs.client.is_none() {
-            let contents = self.context.secrets.read(&key).await?;
-            self.take_in(&key, contents.as_ref());
-            self.inputs.client = contents.map(|contents| (contents.seen.version(), inputs::client(&key, &contents)));
-            if let Some(read) = &self.inputs.client {
-                self.context.clients.keep(key, read.clone());
-            }
+        let known = self.context.index.get(&key).and_then(|seen| {
+            let (_, client) = self.context.clients.get(&key, &seen.version())?;
+            Some((self.client_edition(&seen), client))
+        });
+        if known.is_some() {
+            self.inputs.client = known;
+            return Ok(());
         }
+        let contents = self.context.secrets.read(&key).await?;
+        self.take_in(&key, contents.as_ref());
+        self.inputs.client = contents.map(|contents| {
+            let client = inputs::client(&key, &contents);
+            self.context
+                .clients
+                .keep(key, (contents.seen.version(), client.clone()));
+            (self.client_edition(&contents.seen), client)
+        });
         Ok(())
     }
 
@@ -85,7 +92,12 @@ impl Pass {
         );
         let contents = self.context.secrets.read(&key).await?;
         self.take_in(&key, contents.as_ref());
-        self.inputs.seed = contents.map(|contents| (contents.seen.version(), inputs::seed(&key, &contents, &data_key)));
+        self.inputs.seed = contents.map(|contents| {
+            (
+                self.seed_edition(&contents.seen),
+                inputs::seed(&key, &contents, &data_key),
+            )
+        });
         Ok(())
     }
 
@@ -142,6 +154,7 @@ impl Pass {
             record: Record {
                 inputs: lifecycle::inputs_now(world, &noted.inputs),
                 scopes: resolved.endpoints.scopes.clone(),
+                request: world.refresh_request.clone(),
                 ..noted
             },
             default_lifetime: resolved.endpoints.default_lifetime,
@@ -300,14 +313,14 @@ impl Pass {
     }
 
     pub(super) fn inputs_are_stale(&self, needed: Needed) -> bool {
-        let stale = |read: Option<&InputVersion>, key: &Key| read != self.version_of(key).as_ref();
-        let client = self
-            .client_key()
-            .is_some_and(|key| stale(self.inputs.client.as_ref().map(|(version, _)| version), &key));
-        let key = self.seed_key();
+        let current = |key: &Key| self.context.index.get(key);
+        let client = self.client_key().is_some_and(|key| {
+            let read = self.inputs.client.as_ref().map(|(version, _)| version.clone());
+            read != current(&key).map(|seen| self.client_edition(&seen))
+        });
+        let read = self.inputs.seed.as_ref().map(|(version, _)| version.clone());
         let seed = needed == Needed::ClientAndSeed
-            && self.version_of(&key).is_some()
-            && stale(self.inputs.seed.as_ref().map(|(version, _)| version), &key);
+            && current(&self.seed_key()).is_some_and(|current| read != Some(self.seed_edition(&current)));
         client || seed
     }
 

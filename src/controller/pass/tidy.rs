@@ -1,5 +1,6 @@
 //! Steps that keep our Secrets in order: whose a grant is, what is published, what was looked at.
 
+use fail::fail_point;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::{info, warn};
 
@@ -7,7 +8,7 @@ use super::{Flow, Pass};
 use crate::{
     api::names,
     controller::{explain, observe::now, registry::Unpublished},
-    lifecycle::{self, Handover, Origin, Presence, Slot, World},
+    lifecycle::{self, Handover, Origin, Presence, Slot, TokenSecret, World},
     store::{
         Changes, Key, Kind, Seen, StoreError, What, annotations,
         grant::{self, End},
@@ -170,6 +171,13 @@ impl Pass {
         if !free || world.presence == Presence::Leaving {
             return None;
         }
+        // Whoever leads by now may have published a later one while this process was frozen.
+        let later = |token: &TokenSecret| token.record.generation > unpublished.record.generation;
+        if world.token.ours().is_some_and(later) {
+            self.in_hand = None;
+            self.context.registry.keep_unpublished(&self.key, None);
+            return None;
+        }
         let key = self.token_key();
         let place = self.context.index.get(&key);
         let keeps = if world.grant.ours().is_some() {
@@ -178,6 +186,7 @@ impl Pass {
             KeepsLedger::Here
         };
         let record = published_record(&unpublished.record, keeps);
+        fail_point!("before-publish", |_| std::process::abort());
         let published = self
             .context
             .secrets
@@ -190,6 +199,7 @@ impl Pass {
                 &unpublished.token,
             )
             .await;
+        fail_point!("after-publish", |_| std::process::abort());
         match published {
             Ok(seen) => {
                 self.context.index.take_in(key, seen);

@@ -270,6 +270,7 @@ impl Life {
             expires: expires.unwrap_or(Timestamp::MAX),
         });
         new.inputs = inputs_now(&self.world, &new.inputs);
+        new.request.clone_from(&self.world.refresh_request);
         if let Source::Seed(fingerprint) = &redeem.source {
             new.granted = Some(self.now);
             new.seeds = new.seeds.with(ledger_line(fingerprint, Verdict::Taken, redeem));

@@ -251,6 +251,28 @@ fn a_request_is_answered_once_and_counts_against_no_schedule() {
 }
 
 #[test]
+fn a_request_that_was_met_is_not_met_again_where_the_status_was_lost() {
+    // Invariant 9, across a restart: the process was killed, or the API server refused the status, after the token was stored.
+    let mut life = Life::of(World::fresh().published(0, 60));
+    life.set_clock(minute(5));
+    life.change(|world| world.asked_for_a_refresh("monday")).until(6);
+    life.change(|mut world| {
+        world.status.handled_requests = None;
+        world
+    })
+    .until(10);
+    assert_eq!(life.sent.len(), 1);
+    let handled = life.world.status.handled_requests.clone().unwrap();
+    assert_eq!(
+        handled.refresh.as_deref(),
+        Some("monday"),
+        "and the status says so in the end"
+    );
+    life.change(|world| world.asked_for_a_refresh("tuesday")).until(11);
+    assert_eq!(life.sent.len(), 2);
+}
+
+#[test]
 fn a_failing_request_is_answered_and_does_not_hammer() {
     let mut life = Life::of(World::fresh().published(0, 60)).answering(&[Answer::Trouble; 200]);
     life.set_clock(minute(5));

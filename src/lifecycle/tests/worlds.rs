@@ -183,6 +183,7 @@ impl World {
                 client: Some((version("client-1"), "client-1".to_owned())),
                 seed: Some((version("a"), fingerprint("a"))),
             },
+            request: None,
         };
         let mut published = record.clone();
         if rotates {

@@ -15,9 +15,6 @@ use tokio::process::{Child, Command};
 use super::certificates::Certificates;
 use super::run::use_ring;
 
-/// In the folder of a run: every token and client secret that the servers of the run issued, one a line.
-const SECRETS_FILE: &str = "secrets-that-no-log-may-hold";
-
 /// A running authorization server. It ends with this value, or with the test process.
 #[derive(Debug)]
 pub(crate) struct AuthorizationServer {
@@ -25,7 +22,7 @@ pub(crate) struct AuthorizationServer {
     pub(crate) endpoints: Endpoints,
     http: Client,
     // Holding it holds its standard input: the server ends when that does, with the last of its doors.
-    _process: Arc<Child>,
+    process: Arc<Child>,
 }
 
 /// Where the server is.
@@ -258,7 +255,7 @@ impl AuthorizationServer {
     async fn start_with(flags: &[&str]) -> Self {
         use_ring();
         let certificates = Certificates::shared();
-        let secrets = super::run::run_directory().join(SECRETS_FILE);
+        let secrets = super::run::run_directory().join(super::run::SECRETS_FILE);
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/authorization-server/server.mjs");
         let mut process = Command::new("node")
             // oidc-provider warns of each feature that is not for production.
@@ -287,7 +284,7 @@ impl AuthorizationServer {
         Self {
             endpoints: serde_json::from_str(&hello).expect("one line of JSON"),
             http: http_client(),
-            _process: Arc::new(process),
+            process: Arc::new(process),
         }
     }
 
@@ -296,7 +293,7 @@ impl AuthorizationServer {
         Self {
             endpoints: self.endpoints.clone(),
             http: http_client(),
-            _process: Arc::clone(&self._process),
+            process: Arc::clone(&self.process),
         }
     }
 

@@ -21,6 +21,8 @@ mod authorization_server;
 mod certificates;
 mod cluster;
 mod deploy;
+#[path = "../../leaks/search.rs"]
+pub(crate) mod leaks;
 mod measurements;
 mod operator;
 mod run;
@@ -34,7 +36,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use deploy::{Deployed, apply_deployment};
 pub(crate) use measurements::{Table, record};
 pub(crate) use operator::{Operator, OperatorOptions};
-pub(crate) use run::{free_address, random_suffix, run_directory};
+pub(crate) use run::{free_address, note_secret, random_suffix, run_directory};
 pub(crate) use shared_stage::{SharedStage, commands};
 pub(crate) use stage::{CLIENT, Stage, condition, generation_of, install_crds, mailbox, text};
 pub(crate) use wait::{until, wait_for, wait_until_gone};

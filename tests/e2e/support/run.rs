@@ -1,6 +1,7 @@
 //! The folder of one test run, and names and ports that no other test has.
 
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
@@ -17,6 +18,21 @@ pub(crate) fn run_directory() -> &'static Path {
         fs::create_dir_all(&directory).expect("the run's folder can be made");
         directory
     })
+}
+
+/// In the folder of a run: every token and client secret that was in play, one a line.
+pub(crate) const SECRETS_FILE: &str = "secrets-that-no-log-may-hold";
+
+/// Notes a secret that no server issued, for the search over all logs.
+pub(crate) fn note_secret(secret: &str) {
+    let file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(run_directory().join(SECRETS_FILE));
+    let mut file = file.expect("a file can be made in the run's folder");
+    // One write: other tests and servers append to it as well.
+    file.write_all(format!("{}\n", secret.trim()).as_bytes())
+        .expect("the file can be written");
 }
 
 /// Eight random lower-case letters and digits, fit for the name of any Kubernetes object.

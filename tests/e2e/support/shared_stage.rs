@@ -171,12 +171,13 @@ impl SharedStage {
 
 /// The kubectl commands in a message. Each goes on to the next one, or to the end of its sentence.
 pub(crate) fn commands(message: &str) -> Vec<&str> {
-    let starts: Vec<usize> = message.match_indices("kubectl ").map(|(at, _)| at).collect();
-    let pieces = starts.iter().map(|start| &message[*start..]);
-    pieces
-        .map(|rest| {
-            let end = rest[1..].find(" The contents of ").map(|at| at + 1);
-            rest[..end.unwrap_or(rest.len())].trim()
+    message
+        .match_indices("kubectl ")
+        .map(|(at, _)| {
+            let rest = message.split_at(at).1;
+            rest.split_once(" The contents of ")
+                .map_or(rest, |(command, _)| command)
+                .trim()
         })
         .collect()
 }
@@ -188,7 +189,7 @@ fn keep() -> SharedStage {
         runtime.expect("a runtime starts").block_on(async {
             let stage = SharedStage::alone("shared", &["--log-level", "trace"]).await;
             let kept = stage.for_this_test().await;
-            sender.send(kept).ok().expect("the first test waits for it");
+            assert!(sender.send(kept).is_ok(), "the first test waits for it");
             // The stage is kept as long as the test process lives.
             std::future::pending::<()>().await;
             drop(stage);

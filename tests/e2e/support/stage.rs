@@ -11,7 +11,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, apply_deployment, free_address,
+    AuthorizationServer, Certificates, Cluster, Operator, OperatorOptions, apply_deployment, free_address, note_secret,
     random_suffix, run_directory, until, wait_for,
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     pub(crate) assets: Api<EmailAsset>,
     pub(crate) secrets: Api<Secret>,
-    spool: PathBuf,
+    pub(crate) spool: PathBuf,
     kubeconfig: PathBuf,
 }
 
@@ -138,6 +138,12 @@ impl Stage {
 
     /// Makes or changes a Secret that people write.
     pub(crate) async fn put_secret(&self, name: &str, data: &Value) {
+        for secret in ["refresh_token", "client_secret"]
+            .iter()
+            .filter_map(|key| data[key].as_str())
+        {
+            note_secret(secret);
+        }
         let hosts = self.host();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
@@ -308,7 +314,7 @@ pub(crate) async fn install_crds(cluster: &Cluster) {
         .await;
 }
 
-/// Gives the ServiceAccount `operator` of a namespace the rights that `deploy/` gives the operator, for this namespace only.
+/// Gives the service account `operator` of a namespace the rights that `deploy/` gives the operator, for this namespace only.
 async fn grant_rights(cluster: &Cluster, namespace: &str) {
     let deployed = apply_deployment(cluster).await;
     let account = format!("{namespace}:operator");
