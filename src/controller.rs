@@ -184,7 +184,7 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
         status::write_unreadable(&context, &key, &asset).await;
         return Action::await_change();
     };
-    let pass = Pass::new(Arc::clone(&context), key, readable.clone(), place);
+    let pass = Pass::new(Arc::clone(&context), key, Arc::clone(readable), place);
     let (action, outcome) = Box::pin(pass.run()).await;
     context.metrics.reconciled(outcome);
     action
@@ -220,7 +220,7 @@ fn metrics(assets: &reflector::Store<Watched>) -> Metrics {
         let readable = assets
             .state()
             .into_iter()
-            .filter_map(|asset| asset.0.as_ref().ok().map(sample));
+            .filter_map(|asset| asset.0.as_ref().ok().map(|asset| sample(asset)));
         readable.collect()
     })
 }

@@ -4,7 +4,7 @@
 //! 5.0 would build each object three times over (a buffer, its copy, the object) so as to find the metadata of one that is wrong; here metadata, spec and status are
 //! parsed apart from each other, once.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::core::v1::Secret,
@@ -16,9 +16,9 @@ use serde_json::value::RawValue;
 
 use crate::api::EmailAsset;
 
-/// An asset, or why it cannot be read.
+/// An asset, or why it cannot be read. A pass shares the asset with the cache.
 #[derive(Debug, Clone)]
-pub(super) struct Watched(pub(super) Result<EmailAsset, Unreadable>);
+pub(super) struct Watched(pub(super) Result<Arc<EmailAsset>, Unreadable>);
 
 /// An asset that this operator cannot read.
 #[derive(Debug, Clone)]
@@ -80,7 +80,7 @@ impl<'de> Deserialize<'de> for Watched {
         let asset = part("spec", parts.spec.as_deref().unwrap_or(RawValue::NULL))
             .and_then(|spec| Ok((spec, parts.status.map(|status| part("status", &status)).transpose()?)));
         Ok(Self(match asset {
-            Ok((spec, status)) => Ok(EmailAsset { metadata, spec, status }),
+            Ok((spec, status)) => Ok(Arc::new(EmailAsset { metadata, spec, status })),
             Err(error) => Err(Unreadable { error, metadata }),
         }))
     }
@@ -135,7 +135,7 @@ impl Resource for Watched {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         match &mut self.0 {
-            Ok(asset) => &mut asset.metadata,
+            Ok(asset) => &mut Arc::make_mut(asset).metadata,
             Err(unreadable) => &mut unreadable.metadata,
         }
     }

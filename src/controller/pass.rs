@@ -46,7 +46,7 @@ pub(super) struct Pass {
     pub(super) context: Arc<Context>,
     pub(super) key: Key,
     pub(super) uid: String,
-    pub(super) asset: EmailAsset,
+    pub(super) asset: Arc<EmailAsset>,
     pub(super) resolved: Result<Resolved, PlanRefusal>,
     pub(super) inputs: InputsRead,
     pub(super) grant_sight: Sight,
@@ -79,7 +79,7 @@ enum Flow {
 
 impl Pass {
     /// A pass over this asset, with the place that was set aside for it.
-    pub(super) fn new(context: Arc<Context>, key: Key, asset: EmailAsset, place: Option<Place>) -> Self {
+    pub(super) fn new(context: Arc<Context>, key: Key, asset: Arc<EmailAsset>, place: Option<Place>) -> Self {
         let refusal = PlanRefusal {
             reason: crate::api::Reason::Pending,
             message: String::new(),

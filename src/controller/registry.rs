@@ -23,17 +23,19 @@ pub(super) struct Unpublished {
     pub(super) record: Record,
 }
 
-/// What is remembered of one asset.
+/// What is remembered of one asset. What is rarely there is boxed: of thousands, each would have room for it.
 #[derive(Default)]
 struct Memory {
     /// What a pass depends on: a change of anything else (the status above all) wakes nobody.
     wakes: Option<Wakes>,
+    /// The resourceVersion that the watch showed last.
+    version: Option<u128>,
     secrets: Vec<Key>,
     seed: Option<SeedRef>,
     status: Option<Overlay>,
-    failed_under: Option<Circumstances>,
+    failed_under: Option<Box<Circumstances>>,
     attempt: Option<(String, Instant)>,
-    unpublished: Option<Unpublished>,
+    unpublished: Option<Box<Unpublished>>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -57,7 +59,7 @@ type Seniority = (i64, String);
 /// A status that is newer than the watch's: what we wrote, or could not write yet.
 #[derive(Clone)]
 struct Overlay {
-    status: EmailAssetStatus,
+    status: Box<EmailAssetStatus>,
     /// The resourceVersion that the write answered with; none: it was not written.
     written: Option<u128>,
 }
@@ -68,11 +70,47 @@ pub(super) struct Registry {
     inner: Mutex<Inner>,
 }
 
+/// The assets that name one Secret: nearly always one, and for a shared OAuth client thousands.
+enum Dependents {
+    One(Key),
+    Many(HashSet<Key>),
+}
+
+impl Dependents {
+    fn add(&mut self, asset: &Key) {
+        match self {
+            Self::One(only) if only == asset => {}
+            Self::One(only) => *self = Self::Many(HashSet::from([only.clone(), asset.clone()])),
+            Self::Many(assets) => {
+                assets.insert(asset.clone());
+            }
+        }
+    }
+
+    /// Whether none is left.
+    fn remove(&mut self, asset: &Key) -> bool {
+        match self {
+            Self::One(only) => only == asset,
+            Self::Many(assets) => {
+                assets.remove(asset);
+                assets.is_empty()
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Key> {
+        match self {
+            Self::One(only) => vec![only.clone()],
+            Self::Many(assets) => assets.iter().cloned().collect(),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Inner {
     assets: HashMap<Key, Memory>,
-    dependents: HashMap<Key, HashSet<Key>>,
-    seeds: HashMap<(Key, String), HashMap<Key, Seniority>>,
+    dependents: HashMap<Key, Dependents>,
+    seeds: HashMap<(Key, String), Vec<(Key, Seniority)>>,
     busy: HashSet<Key>,
 }
 
@@ -92,6 +130,7 @@ impl Registry {
         let mut inner = self.lock();
         let memory = inner.assets.entry(key.clone()).or_default();
         let version = version(asset);
+        memory.version = version;
         if memory
             .status
             .as_ref()
@@ -124,7 +163,7 @@ impl Registry {
         self.lock()
             .dependents
             .get(secret)
-            .map(|keys| keys.iter().cloned().collect())
+            .map(Dependents::all)
             .unwrap_or_default()
     }
 
@@ -134,7 +173,8 @@ impl Registry {
         let place = inner.assets.get(key).and_then(|memory| memory.seed.as_ref());
         let claims = place.and_then(|seed| inner.seeds.get(&(seed.secret.clone(), seed.key.clone())));
         claims.map_or_else(Vec::new, |claims| {
-            claims.keys().filter(|rival| *rival != key).cloned().collect()
+            let rivals = claims.iter().map(|(rival, _)| rival);
+            rivals.filter(|rival| *rival != key).cloned().collect()
         })
     }
 
@@ -148,7 +188,7 @@ impl Registry {
         let sent = |rival: &Key| inner.busy.contains(rival) || has_sent(rival);
         let owner = claims
             .iter()
-            .min_by_key(|(rival, seniority)| (!sent(rival), *seniority));
+            .min_by(|(one, elder), (other, younger)| (!sent(one), elder).cmp(&(!sent(other), younger)));
         owner.map(|(owner, _)| owner).filter(|owner| *owner != key).cloned()
     }
 
@@ -157,7 +197,7 @@ impl Registry {
         let inner = self.lock();
         let overlay = inner.assets.get(key).and_then(|memory| memory.status.as_ref());
         overlay
-            .map(|overlay| &overlay.status)
+            .map(|overlay| &*overlay.status)
             .or(seen)
             .cloned()
             .unwrap_or_default()
@@ -175,8 +215,10 @@ impl Registry {
     /// Remembers a status that was written, until the watch shows it.
     pub(super) fn wrote_status(&self, key: &Key, status: EmailAssetStatus, resource_version: Option<u128>) {
         self.with(key, |memory| {
-            memory.status = Some(Overlay {
-                status,
+            // The watch may have been faster than the answer.
+            let seen = resource_version.is_some_and(|written| memory.version >= Some(written));
+            memory.status = (!seen).then(|| Overlay {
+                status: Box::new(status),
                 written: resource_version.or(Some(0)),
             });
         });
@@ -184,6 +226,7 @@ impl Registry {
 
     /// Remembers a status that could not be written: passes go by it meanwhile, so that a failing write causes no second request (invariant 9).
     pub(super) fn could_not_write_status(&self, key: &Key, status: EmailAssetStatus) {
+        let status = Box::new(status);
         self.with(key, |memory| memory.status = Some(Overlay { status, written: None }));
     }
 
@@ -191,11 +234,11 @@ impl Registry {
         self.lock()
             .assets
             .get(key)
-            .and_then(|memory| memory.failed_under.clone())
+            .and_then(|memory| memory.failed_under.as_deref().cloned())
     }
 
     pub(super) fn note_failed_under(&self, key: &Key, circumstances: Option<Circumstances>) {
-        self.with(key, |memory| memory.failed_under = circumstances);
+        self.with(key, |memory| memory.failed_under = circumstances.map(Box::new));
     }
 
     /// For how long this attempt has been in sight, on our own clock (invariant 2).
@@ -220,11 +263,11 @@ impl Registry {
         self.lock()
             .assets
             .get(key)
-            .and_then(|memory| memory.unpublished.clone())
+            .and_then(|memory| memory.unpublished.as_deref().cloned())
     }
 
     pub(super) fn keep_unpublished(&self, key: &Key, unpublished: Option<Unpublished>) {
-        self.with(key, |memory| memory.unpublished = unpublished);
+        self.with(key, |memory| memory.unpublished = unpublished.map(Box::new));
     }
 
     /// Marks an asset whose grant is in the hands of a task that no pass waits for.
@@ -284,13 +327,16 @@ impl Inner {
                 .map(|client| of_namespace(&client.name)),
         );
         for secret in &secrets {
-            self.dependents.entry(secret.clone()).or_default().insert(key.clone());
+            self.dependents
+                .entry(secret.clone())
+                .and_modify(|assets| assets.add(key))
+                .or_insert_with(|| Dependents::One(key.clone()));
         }
         let place = (seed.secret.clone(), seed.key.clone());
         self.seeds
             .entry(place)
             .or_default()
-            .insert(key.clone(), seed.seniority.clone());
+            .push((key.clone(), seed.seniority.clone()));
         let memory = self.assets.entry(key.clone()).or_default();
         memory.wakes = Some(wakes);
         memory.secrets = secrets;
@@ -306,17 +352,18 @@ impl Inner {
         let Some(memory) = self.assets.get_mut(key) else { return };
         let (secrets, seed) = (std::mem::take(&mut memory.secrets), memory.seed.take());
         for secret in secrets {
-            if let Some(assets) = self.dependents.get_mut(&secret) {
-                assets.remove(key);
-                if assets.is_empty() {
-                    self.dependents.remove(&secret);
-                }
+            if self
+                .dependents
+                .get_mut(&secret)
+                .is_some_and(|assets| assets.remove(key))
+            {
+                self.dependents.remove(&secret);
             }
         }
         if let Some(seed) = seed {
             let place = (seed.secret, seed.key);
             if let Some(claims) = self.seeds.get_mut(&place) {
-                claims.remove(key);
+                claims.retain(|(asset, _)| asset != key);
                 if claims.is_empty() {
                     self.seeds.remove(&place);
                 }

@@ -239,10 +239,14 @@ fn asset_key(asset: &Watched) -> Key {
 fn prune(event: watcher::Event<Watched>) -> watcher::Event<Watched> {
     let slim = |mut asset: Watched| {
         if let Ok(asset) = &mut asset.0 {
+            let asset = Arc::make_mut(asset);
             if let Some(annotations) = &mut asset.metadata.annotations {
                 annotations.retain(|key, _| key.starts_with(crate::api::names::PREFIX));
             }
             asset.metadata.labels = None;
+            if let Some(status) = &mut asset.status {
+                status.conditions.shrink_to_fit();
+            }
         }
         asset
     };
