@@ -227,7 +227,7 @@ fn roughly(duration: SignedDuration) -> String {
 mod tests {
     use super::*;
 
-    fn asset(status: serde_json::Value) -> EmailAsset {
+    fn asset(status: &serde_json::Value) -> EmailAsset {
         serde_json::from_value(json!({
             "apiVersion": "emailasset.dev/v1alpha1", "kind": "EmailAsset",
             "metadata": {"name": "support", "namespace": "helpdesk"},
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_story_says_what_is_valid_until_when_and_what_comes_next() {
         let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-11-25T10:00:00Z"});
-        let asset = asset(json!({
+        let asset = asset(&json!({
             "observedGeneration": 1,
             "conditions": [
                 condition("Ready", "True", "Fresh", "Secret helpdesk/support-token holds a valid access token."),
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn an_asset_that_nobody_looked_at_makes_one_ask_for_the_operator() {
-        let told = story(&asset(json!({"observedGeneration": -1})), Timestamp::now());
+        let told = story(&asset(&json!({"observedGeneration": -1})), Timestamp::now());
         assert!(told.contains("Is it running?"), "{told}");
     }
 }

@@ -120,7 +120,7 @@ pub(crate) async fn main(order: &str) {
             async move {
                 tokio::spawn(async move { tools.one(number, &name, &uid).await })
                     .await
-                    .expect("no panic")
+                    .expect("no panic");
             }
         })
         .await;

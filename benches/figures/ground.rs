@@ -175,7 +175,7 @@ impl Ground {
 
     /// Asks all these assets for a refresh.
     pub(crate) async fn request_refreshes(&self, numbers: std::ops::Range<usize>, value: &str) {
-        let patch = json!({"metadata": {"annotations": {"emailasset.dev/refresh": value}}}).to_string();
+        let wish = json!({"metadata": {"annotations": {"emailasset.dev/refresh": value}}}).to_string();
         stream::iter(numbers)
             .for_each_concurrent(WIDTH, |number| {
                 let path = format!(
@@ -184,7 +184,7 @@ impl Ground {
                 );
                 let request = http::Request::patch(path)
                     .header("content-type", "application/merge-patch+json")
-                    .body(patch.clone().into_bytes())
+                    .body(wish.clone().into_bytes())
                     .expect("a request");
                 async move {
                     self.client
@@ -297,9 +297,12 @@ impl Progress {
                 pause.tick().await;
             }
         };
-        if tokio::time::timeout(LIMIT, asking).await.is_err() {
-            panic!("only {} of {count} {what} within {LIMIT:?}", self.count(&condition));
-        }
+        let reached = tokio::time::timeout(LIMIT, asking).await.is_ok();
+        assert!(
+            reached,
+            "only {} of {count} {what} within {LIMIT:?}",
+            self.count(&condition)
+        );
     }
 
     /// When the last of so many became Ready.

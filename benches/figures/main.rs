@@ -13,6 +13,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
+    clippy::unchecked_time_subtraction,
     clippy::unwrap_used,
     missing_docs,
     reason = "a measurement that cannot go on says so by panicking; its figures are for standard output"

@@ -71,7 +71,7 @@ impl ControlPlane {
     }
 }
 
-/// How many requests the API server has answered, on EmailAssets, Secrets, ConfigMaps and Events.
+/// How many requests the API server has answered, on assets, Secrets, `ConfigMap`s and Events.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Requests {
     pub(crate) writes: f64,

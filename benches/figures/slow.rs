@@ -87,10 +87,7 @@ async fn lateness(
     let views = progress.views();
     let mut late = Vec::new();
     for number in numbers {
-        let hash: String = Sha256::digest(seed(number))
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = format!("{:x}", Sha256::digest(seed(number)));
         // The first request is for the first token; each later one was announced by the status before it.
         let later = requests.get(&format!("sha256:{hash}")).into_iter().flatten().skip(1);
         let announced = views.get(&name(number)).into_iter().flat_map(|view| &view.renewals);

@@ -100,15 +100,12 @@ impl Gates {
             let mut inner = self.lock();
             let Some(gate) = inner.hosts.get_mut(host) else { return };
             let next = gate.next();
-            match &next {
-                Some(asset) => {
-                    inner.set_aside.insert(asset.clone(), Arc::clone(host));
-                }
-                None => {
-                    gate.busy = gate.busy.saturating_sub(1);
-                    if gate.busy == 0 {
-                        inner.hosts.remove(host);
-                    }
+            if let Some(asset) = &next {
+                inner.set_aside.insert(asset.clone(), Arc::clone(host));
+            } else {
+                gate.busy = gate.busy.saturating_sub(1);
+                if gate.busy == 0 {
+                    inner.hosts.remove(host);
                 }
             }
             next

@@ -210,8 +210,11 @@ mod tests {
         }});
         let asset = watched(&spec).0.unwrap();
         assert_eq!(asset.spec.email, "a@example.com");
-        assert_eq!(asset.status.unwrap().observed_generation, Some(2));
-        assert_eq!(asset.metadata.annotations.unwrap()["emailasset.dev/refresh"], "now");
+        assert_eq!(asset.status.as_ref().unwrap().observed_generation, Some(2));
+        assert_eq!(
+            asset.metadata.annotations.as_ref().unwrap()["emailasset.dev/refresh"],
+            "now"
+        );
         assert_eq!(asset.metadata.managed_fields, None);
     }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::{Certificate, Client, StatusCode};
 use serde::de::DeserializeOwned;
