@@ -1,7 +1,7 @@
 # What people and CI run. Each target does all that it needs. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop setup test bench lint crds image
+.PHONY: help demo demo-stop setup test bench soak lint crds image
 
 help: ## Says what there is.
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ test: setup ## Runs all tests.
 
 bench: setup ## Measures rates, CPU time and memory of a release build and writes them to docs/measurements.md, in about an hour. ROUNDS=1 COUNTS=1000 is quicker.
 	cargo bench --bench figures
+
+soak: setup ## Runs the long proofs with full counts and writes their tables to docs/measurements.md, in about an hour.
+	EMAILASSET_SOAK=1 cargo test --release --test model -- --nocapture
+	EMAILASSET_SOAK=1 EMAILASSET_ROUNDS=200 EMAILASSET_REPLICA_ROUNDS=100 cargo test --test e2e -- --nocapture crash:: replicas::
 
 lint: ## Checks format and style.
 	cargo fmt --check

@@ -151,6 +151,11 @@ async fn leaders_that_are_killed_or_frozen_never_overlap_with_the_next_one() {
         total.add(tally);
     }
     println!("| all                  {total}");
+    total.record(
+        "Leaders killed and frozen",
+        rounds,
+        "Two replicas; the one that leads is killed, or frozen past its Lease and woken again, in the middle of refreshes. Any overlap of two attempts fails the run.",
+    );
 }
 
 async fn lane(number: usize, blows: &[Blow], mut random: StdRng) -> Tally {

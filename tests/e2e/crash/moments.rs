@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::json;
 
 use super::evidence::{Evidence, spooled, wait_until_no_attempt_is_open, wait_until_request_is_answered};
-use crate::support::{Stage, generation_of, wait_for};
+use crate::support::{Stage, generation_of, record, wait_for};
 
 /// Refreshed at the same time.
 const ASSETS: usize = 4;
@@ -51,6 +51,20 @@ impl fmt::Display for Tally {
 
 impl Tally {
     pub(crate) const HEADER: &str = "kept | healed | unspent | window (d) | sent |";
+
+    /// Puts the sums of a long run (`make soak`) into `docs/measurements.md`.
+    pub(crate) fn record(self, title: &str, rounds: u32, what: &str) {
+        if std::env::var_os("EMAILASSET_SOAK").is_none() {
+            return;
+        }
+        let rule = "--- | ".repeat(5);
+        let body = format!(
+            "{what}\n\n| rounds | {}\n| --- | {}\n| {rounds} {self}",
+            Self::HEADER,
+            rule.trim_end()
+        );
+        record(title, &body);
+    }
 
     pub(crate) fn add(&mut self, other: Self) {
         self.kept += other.kept;
@@ -126,6 +140,12 @@ async fn a_kill_at_a_random_moment_loses_nothing_that_reached_the_spool() {
         total.add(tally);
     }
     println!("|   all |           {total}");
+    total.record(
+        "Kills at random moments",
+        rounds,
+        "SIGKILL in the middle of refreshes at a strictly rotating server. *Healed*: the answer was in the spool. *Unspent*: the request had not been carried out. \
+         *Window (d)*: the server had rotated and the answer was not spooled yet, which cannot be closed (docs/protocol.md). Any other loss fails the run.",
+    );
     let counters = stage.server.counters().await;
     assert_eq!((counters.grants_killed_by_replay, counters.max_overlapping), (0, 1));
 }
