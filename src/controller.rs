@@ -184,7 +184,15 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
         status::write_unreadable(&context, &key, &asset).await;
         return Action::await_change();
     };
-    let pass = Pass::new(Arc::clone(&context), key, Arc::clone(readable), place);
+    let mut readable = Arc::clone(readable);
+    // The queue took its copy a moment ago. A status of ours that the watch has shown since is in the cache, and no longer remembered beside it.
+    if context.registry.is_outdated(&key, &readable)
+        && let Some(newer) = context.assets.get(&context::reference(&key))
+        && let Ok(newer) = &newer.0
+    {
+        readable = Arc::clone(newer);
+    }
+    let pass = Pass::new(Arc::clone(&context), key, readable, place);
     let (action, outcome) = Box::pin(pass.run()).await;
     context.metrics.reconciled(outcome);
     action

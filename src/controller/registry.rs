@@ -203,6 +203,15 @@ impl Registry {
             .unwrap_or_default()
     }
 
+    /// Whether the watch has shown a later edition of the asset than this one. Then what was remembered over this one may be forgotten already.
+    pub(super) fn is_outdated(&self, key: &Key, asset: &EmailAsset) -> bool {
+        let inner = self.lock();
+        inner
+            .assets
+            .get(key)
+            .is_some_and(|memory| memory.version > version(asset))
+    }
+
     /// Whether a status waits to be written.
     pub(super) fn owes_status(&self, key: &Key) -> bool {
         self.lock()
