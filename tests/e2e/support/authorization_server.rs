@@ -16,6 +16,9 @@ use tokio::process::{Child, Command};
 use super::certificates::Certificates;
 use super::run::use_ring;
 
+/// The longest that a start may take; it takes half a second on an idle machine.
+const START_LIMIT: Duration = Duration::from_secs(45);
+
 /// A running authorization server. It ends with this value, or with the test process.
 #[derive(Debug)]
 pub(crate) struct AuthorizationServer {
@@ -253,7 +256,18 @@ impl AuthorizationServer {
         Self::start_with(&["--plain"]).await
     }
 
+    /// Now and then (twice in six whole runs so far) a node process said nothing after its start and a run stood still: such a one is replaced. The cause is not
+    /// known yet; it is node that starts here, nothing that is tested.
     async fn start_with(flags: &[&str]) -> Self {
+        for _ in 0..3 {
+            if let Ok(server) = tokio::time::timeout(START_LIMIT, Self::launch(flags)).await {
+                return server;
+            }
+        }
+        panic!("no authorization server starts; see authorization-server.log")
+    }
+
+    async fn launch(flags: &[&str]) -> Self {
         use_ring();
         let certificates = Certificates::shared();
         let secrets = super::run::run_directory().join(super::run::SECRETS_FILE);
