@@ -10,12 +10,13 @@ use kube::{Api, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// How long a test waits for anything. Long, because a loaded machine is slow; a test that works never needs it.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a test waits for anything. Long, because a loaded machine is slow, and because a replica waits 150 s for an attempt of another one that was killed in the
+/// middle of it (invariant 2).
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// Watches an object until `condition` holds for it, and returns it as it was then.
 ///
-/// `what` completes the sentence "secret x …" in the message when that does not happen within a minute. Breaks of the
+/// `what` completes the sentence "secret x …" in the message when that does not happen within [`LIMIT`]. Breaks of the
 /// watch, such as a restart of the API server, are waited out.
 pub(crate) async fn wait_for<K>(api: &Api<K>, name: &str, what: &str, condition: impl Fn(&K) -> bool) -> K
 where
