@@ -16,7 +16,6 @@ use super::{
     observe::{Resolved, now},
     redeem::{self, Chain},
     registry::Unpublished,
-    status::Over,
 };
 use crate::{
     api::{EmailAsset, EmailAssetStatus},
@@ -161,12 +160,7 @@ impl Pass {
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
-            let over = if self.context.fence.open().is_some() {
-                Over::Anything
-            } else {
-                Over::WhatWasSeen
-            };
-            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted, over).await {
+            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted).await {
                 return (Action::requeue(AFTER_TROUBLE), PassOutcome::Failed);
             }
         }

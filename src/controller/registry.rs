@@ -212,6 +212,13 @@ impl Registry {
             .is_some_and(|memory| memory.version > version(asset))
     }
 
+    /// The resourceVersion of the asset that our next status is written over: the one that this pass has seen, or the one that our own last write made of it.
+    pub(super) fn version_of_status(&self, key: &Key, asset: &EmailAsset) -> Option<u128> {
+        let inner = self.lock();
+        let overlay = inner.assets.get(key).and_then(|memory| memory.status.as_ref());
+        version(asset).max(overlay.and_then(|overlay| overlay.written))
+    }
+
     /// Whether a status waits to be written.
     pub(super) fn owes_status(&self, key: &Key) -> bool {
         self.lock()

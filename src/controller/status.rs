@@ -23,23 +23,19 @@ use crate::{
 /// Longer notes are refused by the API server.
 const LONGEST_NOTE: usize = 1000;
 
-/// Which status may be replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Over {
-    /// Any: this replica leads, and nobody else writes.
-    Anything,
-    /// The one that this pass has seen. This replica leads no more: what another has written since is newer.
-    WhatWasSeen,
-}
+/// Tries of one write, when others change the asset at the same time.
+const MOST_TRIES: usize = 4;
 
 /// Writes the status, if it says anything new, and the Events of its turns. False when the API server did not take it.
+///
+/// The write is refused when anybody has changed the asset since this pass saw it. That may be a new leader: of a process that was frozen in the middle of a pass
+/// nothing may come later than what its successor wrote. Whoever still leads looks again and repeats the write.
 pub(super) async fn write(
     context: &Arc<Context>,
     key: &Key,
     asset: &EmailAsset,
     status: &EmailAssetStatus,
     adopted: bool,
-    over: Over,
 ) -> bool {
     let shown = context.registry.status(key, asset.status.as_ref());
     let owed = context.registry.owes_status(key);
@@ -49,51 +45,89 @@ pub(super) async fn write(
     // The watch may not show our last write yet, whose turns were told already.
     let turns = turns(if owed { asset.status.as_ref() } else { Some(&shown) }, status);
     drop(shown);
-    let Some(request) = request(key, asset, status, over) else {
-        return false;
+    let mut over = context.registry.version_of_status(key, asset);
+    for _ in 0..MOST_TRIES {
+        fail_point!("before-status", |_| std::process::abort());
+        match replace(context, key, over, status).await {
+            Replaced::Written(version) => {
+                fail_point!("after-status", |_| std::process::abort());
+                context.metrics.wrote(Written::Status, WriteResult::Written);
+                context.registry.wrote_status(key, status.clone(), version);
+                tell(context, asset, turns, adopted).await;
+                return true;
+            }
+            Replaced::AssetIsGone => {
+                debug!(asset = %key, "the asset is gone; its status goes with it");
+                return true;
+            }
+            Replaced::Changed => context.metrics.wrote(Written::Status, WriteResult::Conflict),
+            Replaced::Failed => break,
+        }
+        if context.fence.open().is_none() {
+            debug!(asset = %key, "this replica leads no more, and the asset has changed since");
+            return true;
+        }
+        match version_now(context, key).await {
+            Some(now) if Some(now) != over => over = Some(now),
+            // Nobody has changed it: the status itself is not taken, which is ours to mend.
+            Some(_) => {
+                warn!(asset = %key, "the API server refuses the status; please report this");
+                break;
+            }
+            None => break,
+        }
+    }
+    context.metrics.wrote(Written::Status, WriteResult::Failed);
+    context.registry.could_not_write_status(key, status.clone());
+    false
+}
+
+/// How a try to replace the status ended.
+enum Replaced {
+    /// The asset now has this version.
+    Written(Option<u128>),
+    /// The asset is not the one that was seen.
+    Changed,
+    AssetIsGone,
+    Failed,
+}
+
+async fn replace(context: &Context, key: &Key, over: Option<u128>, status: &EmailAssetStatus) -> Replaced {
+    let Some(request) = request(key, over, status) else {
+        return Replaced::Failed;
     };
-    fail_point!("before-status", |_| std::process::abort());
     let call = context.client.request::<PartialObjectMeta<EmailAsset>>(request);
     match tokio::time::timeout(context.settings.api_timeout, call).await {
-        Ok(Ok(written)) => {
-            fail_point!("after-status", |_| std::process::abort());
-            context.metrics.wrote(Written::Status, WriteResult::Written);
-            context
-                .registry
-                .wrote_status(key, status.clone(), number(&written.metadata));
-            tell(context, asset, turns, adopted).await;
-            true
-        }
-        Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => {
-            debug!(asset = %key, "the asset is gone; its status goes with it");
-            true
-        }
-        // A JSON Patch whose `test` fails is answered like this.
-        Ok(Err(kube::Error::Api(answer))) if answer.code == 422 && over == Over::WhatWasSeen => {
-            debug!(asset = %key, "another replica leads and has written a newer status");
-            true
-        }
+        Ok(Ok(written)) => Replaced::Written(number(&written.metadata)),
+        Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => Replaced::AssetIsGone,
+        // A JSON Patch whose `test` fails is answered with 422, one that met another write with 409.
+        Ok(Err(kube::Error::Api(answer))) if over.is_some() && matches!(answer.code, 409 | 422) => Replaced::Changed,
         Ok(Err(error)) => {
-            context.metrics.wrote(Written::Status, WriteResult::Failed);
             warn!(asset = %key, error = %Chain(&error), "the status could not be written; trying again");
-            context.registry.could_not_write_status(key, status.clone());
-            false
+            Replaced::Failed
         }
         Err(_) => {
-            context.metrics.wrote(Written::Status, WriteResult::Failed);
             warn!(asset = %key, "the API server did not take the status in time; trying again");
-            context.registry.could_not_write_status(key, status.clone());
-            false
+            Replaced::Failed
         }
     }
 }
 
+async fn version_now(context: &Context, key: &Key) -> Option<u128> {
+    let of_namespace = kube::api::Request::new(EmailAsset::url_path(&(), Some(&key.namespace)));
+    let request = of_namespace.get_subresource("status", &key.name).ok()?;
+    let call = context
+        .client
+        .request::<PartialObjectMeta<EmailAsset>>(metadata_only(request));
+    let found = tokio::time::timeout(context.settings.api_timeout, call).await;
+    number(&found.ok()?.ok()?.metadata)
+}
+
 /// The request that replaces the status; none where it cannot be put into words, which cannot be.
-fn request(key: &Key, asset: &EmailAsset, status: &EmailAssetStatus, over: Over) -> Option<http::Request<Vec<u8>>> {
+fn request(key: &Key, over: Option<u128>, status: &EmailAssetStatus) -> Option<http::Request<Vec<u8>>> {
     let mut operations = vec![json!({"op": "add", "path": "/status", "value": status})];
-    if over == Over::WhatWasSeen {
-        let seen = asset.resource_version().unwrap_or_default();
-        let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen});
+    if let Some(seen) = over {
+        let test = json!({"op": "test", "path": "/metadata/resourceVersion", "value": seen.to_string()});
         operations.insert(0, test);
     }
     let patch: json_patch::Patch = serde_json::from_value(operations.into()).ok()?;
@@ -103,13 +137,15 @@ fn request(key: &Key, asset: &EmailAsset, status: &EmailAssetStatus, over: Over)
     };
     let of_namespace = kube::api::Request::new(EmailAsset::url_path(&(), Some(&key.namespace)));
     let patch = Patch::<()>::Json(patch);
-    let mut request = of_namespace
-        .patch_subresource("status", &key.name, &parameters, &patch)
-        .ok()?;
+    let request = of_namespace.patch_subresource("status", &key.name, &parameters, &patch);
+    Some(metadata_only(request.ok()?))
+}
+
+/// Asks for metadata in the answer: what was sent need not come back.
+fn metadata_only(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> {
+    let accept = crate::store::METADATA_ONLY;
+    request.headers_mut().insert(http::header::ACCEPT, accept);
     request
-        .headers_mut()
-        .insert(http::header::ACCEPT, crate::store::METADATA_ONLY);
-    Some(request)
 }
 
 fn number(metadata: &ObjectMeta) -> Option<u128> {

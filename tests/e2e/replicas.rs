@@ -39,14 +39,22 @@ struct Replica {
 
 impl Replica {
     async fn start(stage: &Stage) -> Self {
+        Self::start_under(stage, &[]).await
+    }
+
+    async fn start_under(stage: &Stage, environment: &[(&str, &str)]) -> Self {
         let spool = run_directory().join(format!("spool-{}", random_suffix()));
-        Self::start_with(stage, spool).await
+        Self::start_as(stage, spool, environment).await
     }
 
     async fn start_with(stage: &Stage, spool: PathBuf) -> Self {
+        Self::start_as(stage, spool, &[]).await
+    }
+
+    async fn start_as(stage: &Stage, spool: PathBuf, environment: &[(&str, &str)]) -> Self {
         let path = spool.to_string_lossy();
         let operator = stage
-            .operator_with(&["--token-timeout", PATIENT, "--spool-dir", &path], &[])
+            .operator_with(&["--token-timeout", PATIENT, "--spool-dir", &path], environment)
             .await;
         Self { operator, spool }
     }
@@ -132,6 +140,34 @@ async fn on_sigterm_the_other_replica_leads_before_the_open_request_is_finished(
     evidence.assert_never_redeemed_twice(&subject.asset);
     assert!(evidence.alive && !evidence.attempted, "{evidence:?}");
     assert_eq!((evidence.generation, evidence.requests), (2, 2), "{evidence:?}");
+}
+
+#[tokio::test]
+async fn a_status_that_a_frozen_leader_was_about_to_write_does_not_replace_its_successors() {
+    let stage = Stage::set("stale-status").await;
+    // The second status waits right before it is sent.
+    let slow = [("FAILPOINTS", "before-status=1*off->1*sleep(15000)->off")];
+    let first = Replica::start_under(&stage, &slow).await;
+    first.wait_until_it_leads().await;
+    let subject = &subjects(&stage, "overtaken", 1).await[0];
+    let second = Replica::start(&stage).await;
+    stage.request_refresh(&subject.asset, "first").await;
+    stage.wait_for_generation(&subject.asset, 2).await;
+    first.operator.freeze();
+    second.wait_until_it_leads().await;
+    stage.request_refresh(&subject.asset, "second").await;
+    stage.wait_for_generation(&subject.asset, 3).await;
+    settled(&stage, &subject.asset).await;
+
+    first.operator.thaw();
+    first
+        .operator
+        .wait_for_line("this replica leads no more, and the asset has changed since")
+        .await;
+    let asset = stage.assets.get(&subject.asset).await.unwrap();
+    let status = asset.status.unwrap();
+    assert_eq!(status.handled_requests.unwrap().refresh.as_deref(), Some("second"));
+    assert_eq!(status.grant.unwrap().generation, Some(3));
 }
 
 #[tokio::test]
