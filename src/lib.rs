@@ -12,5 +12,6 @@ pub mod oauth;
 pub mod operator;
 pub mod plugin;
 pub mod provider;
+pub mod signin;
 pub mod store;
 pub mod telemetry;

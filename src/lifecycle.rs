@@ -11,6 +11,7 @@ mod failure;
 mod messages;
 mod report;
 mod schedule;
+mod sign_in;
 mod step;
 mod turn;
 mod world;
@@ -24,6 +25,7 @@ pub use failure::{Failure, note_failure, note_success};
 pub use messages::{new_seed, seed_place};
 pub use report::{Standing, condition, grant_is_dead, status};
 pub use schedule::{Pace, backoff, renewal_time};
+pub use sign_in::SignInRefusal;
 pub use step::{Decision, Fencing, Origin, Redeem, Step};
 pub use world::{
     Activity, Attempt, AttemptHolder, Binding, Circumstances, Fingerprint, Generation, GrantSecret, Handover, Heritage,

@@ -12,6 +12,7 @@ mod catalogue;
 mod hosts;
 mod resolve;
 mod servers;
+mod sign_in;
 
 pub use catalogue::{
     AccessTokenLifetime, Catalogue, CatalogueError, Entry, EntryServer, Offer, Parameter, Refresh, SendScope,
@@ -19,6 +20,7 @@ pub use catalogue::{
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
 pub use resolve::{Endpoints, ResolveError, resolve};
 pub use servers::Server;
+pub use sign_in::{Identity, SignIn};
 
 #[cfg(test)]
 mod tests;

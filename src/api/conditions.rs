@@ -68,6 +68,20 @@ named! {
         Throttled,
         /// A request was sent and its answer was lost: the provider may have rotated the refresh token.
         OutcomeUnknown,
+        /// A person who owns the mailbox must sign in at the provider.
+        SignInRequired,
+        /// Somebody signed in with another account than the one that the asset is for. Nothing was changed.
+        WrongAccount,
+        /// Somebody signed in, and nothing proves with which account. Nothing was changed.
+        IdentityUnproven,
+        /// The person, or an admin of the provider, said no.
+        ConsentDenied,
+        /// The organisation lets only an admin consent.
+        AdminConsentRequired,
+        /// The provider gave an access token but no refresh token.
+        NoRefreshToken,
+        /// What the provider answered to the sign-in could not be redeemed.
+        SignInFailed,
         /// No usable refresh token: a new one must be put into the seed Secret.
         SeedRequired,
         /// The new refresh token in the seed Secret was refused; the one in use stays.

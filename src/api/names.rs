@@ -5,6 +5,8 @@ pub const PREFIX: &str = "emailasset.dev/";
 
 /// On an asset: any new value asks for a refresh now. Answered in `status.handledRequests.refresh`.
 pub const REFRESH: &str = "emailasset.dev/refresh";
+/// On an asset: any new value makes a new sign-in link, or a new device code. Answered in `status.handledRequests.signIn`.
+pub const SIGN_IN: &str = "emailasset.dev/sign-in";
 /// On a Secret that another owner made: the asset of this name may take it over.
 pub const ADOPT: &str = "emailasset.dev/adopt";
 /// On an input Secret: the hosts that may receive its contents, comma-separated (invariant 11).
@@ -35,6 +37,15 @@ pub const ANSWERED_REQUEST: &str = "emailasset.dev/answered-request";
 pub const UNANSWERED: &str = "emailasset.dev/unanswered";
 /// On grant and token Secrets: the scopes of the access token, separated by spaces.
 pub const SCOPES: &str = "emailasset.dev/scopes";
+/// On a grant Secret: the account that signed in: issuer, subject and name.
+pub const ACCOUNT: &str = "emailasset.dev/account";
+/// On a grant Secret from a sign-in: its refresh token stays when it is redeemed, so routine refreshes leave this Secret alone. Gone for good once the provider
+/// has sent another one.
+pub const STANDING: &str = "emailasset.dev/standing";
+/// On a grant Secret: a sign-in with a device code that is under way.
+pub const DEVICE: &str = "emailasset.dev/device-authorization";
+/// On a Secret of type [`RESPONSE_SECRET_TYPE`]: the name of the asset that it is for.
+pub const RESPONSE_FOR: &str = "emailasset.dev/for";
 /// On a grant Secret: UID of the asset it belongs to. Under `Retain` no ownerReference says so.
 pub const ASSET: &str = "emailasset.dev/asset-uid";
 /// On a token Secret: what of it comes from the spec.
@@ -42,6 +53,27 @@ pub const RENDERED: &str = "emailasset.dev/rendered";
 
 /// Type of the Secret that holds a grant. A Secret's type cannot be changed, and watches can select by it.
 pub const GRANT_SECRET_TYPE: &str = "emailasset.dev/grant";
+/// Type of the short-lived Secret in which `kubectl emailasset authorize` hands over what the provider answered to a person's sign-in. Keys:
+/// [`response_keys`].
+pub const RESPONSE_SECRET_TYPE: &str = "emailasset.dev/authorization-response";
+/// Keys of a Secret of type [`RESPONSE_SECRET_TYPE`].
+pub mod response_keys {
+    /// UID of the asset.
+    pub const ASSET_UID: &str = "asset_uid";
+    /// The authorization code (RFC 6749 section 4.1.2).
+    pub const CODE: &str = "code";
+    /// The PKCE verifier (RFC 7636 section 4.1).
+    pub const CODE_VERIFIER: &str = "code_verifier";
+    /// The redirect URI of the request: on a loopback address (RFC 8252 section 7.3).
+    pub const REDIRECT_URI: &str = "redirect_uri";
+    /// The `nonce` of the request (OpenID Connect Core section 3.1.2.1).
+    pub const NONCE: &str = "nonce";
+    /// The `iss` of the response (RFC 9207); absent where the provider sends none.
+    pub const ISSUER: &str = "iss";
+}
+/// The operator's own keys, in its own namespace.
+pub const KEYS_SECRET: &str = "emailasset-operator-keys";
+
 /// Type of the Secret that consumers mount.
 pub const TOKEN_SECRET_TYPE: &str = "emailasset.dev/token";
 

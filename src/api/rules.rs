@@ -112,6 +112,17 @@ pub(super) const CLIENT_HAS_SECRET_MESSAGE: &str = "clientAuthentication ClientS
 pub(super) const ROTATION_IS_KNOWN: &str = "!has(self.rotation) || has(self.tokenURL) || has(self.refreshURL)";
 pub(super) const ROTATION_IS_KNOWN_MESSAGE: &str = "rotation may be set only with a tokenURL or refreshURL of your own: how the provider's own server rotates is in the catalogue";
 
+pub(super) const SEED_NAMED: &str = "self.grant != 'RefreshToken' || has(self.refreshTokenSecretRef)";
+pub(super) const SEED_NAMED_MESSAGE: &str = "is needed by grant RefreshToken: name the Secret and its key with the first refresh token, or choose grant AuthorizationCode and let a person sign in";
+pub(super) const SEED_UNUSED: &str = "self.grant == 'RefreshToken' || !has(self.refreshTokenSecretRef)";
+pub(super) const SEED_UNUSED_MESSAGE: &str =
+    "is used by grant RefreshToken alone: leave it out where a person signs in";
+pub(super) const PROMPT_USED: &str = "!has(self.prompt) || self.grant == 'AuthorizationCode'";
+pub(super) const PROMPT_USED_MESSAGE: &str = "is used by grant AuthorizationCode alone: leave it out";
+pub(super) const PROMPT: &str = "self.matches('^[a-z_]+( [a-z_]+)*$')";
+pub(super) const PROMPT_MESSAGE: &str =
+    "must be lower-case words separated by single spaces, such as consent or select_account";
+
 pub(super) const SERVER_KNOWN: &str = "has(self.provider) || has(self.oauth2.tokenURL)";
 pub(super) const SERVER_KNOWN_MESSAGE: &str = "needs a provider or a token endpoint: set provider to an entry of the catalogue, such as google or microsoft, or oauth2.tokenURL to the server's token endpoint";
 pub(super) const SMTP_HOST: &str = "has(self.provider) || !has(self.smtp) || has(self.smtp.host)";
@@ -122,7 +133,7 @@ pub(super) const MAIL_HOST_MESSAGE: &str = "needs a host, because no provider is
 pub(super) const ASSET_NAME: &str = "size(self.metadata.name) <= 200";
 pub(super) const ASSET_NAME_MESSAGE: &str =
     "metadata.name may have at most 200 characters, because the names of Secrets are made from it";
-pub(super) const SEED_NOT_OURS: &str = "self.spec.oauth2.refreshTokenSecretRef.name != self.metadata.name + '-grant' && self.spec.oauth2.refreshTokenSecretRef.name != (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name + '-token')";
+pub(super) const SEED_NOT_OURS: &str = "!has(self.spec.oauth2.refreshTokenSecretRef) || (self.spec.oauth2.refreshTokenSecretRef.name != self.metadata.name + '-grant' && self.spec.oauth2.refreshTokenSecretRef.name != (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name + '-token'))";
 pub(super) const CLIENT_NOT_OURS: &str = "!has(self.spec.oauth2.clientCredentialsRef) || (self.spec.oauth2.clientCredentialsRef.name != self.metadata.name + '-grant' && self.spec.oauth2.clientCredentialsRef.name != (has(self.spec.secret) && has(self.spec.secret.name) ? self.spec.secret.name : self.metadata.name + '-token'))";
 pub(super) const NOT_OURS_MESSAGE: &str =
     "may not name a Secret that the operator writes for this asset: inputs are only read";

@@ -32,6 +32,7 @@ use super::{names, rules};
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.token.expirationTime"),
     printcolumn(name = "Secret", type_ = "string", json_path = ".status.token.secretName", priority = 1),
+    printcolumn(name = "Account", type_ = "string", json_path = ".status.grant.account", priority = 1),
     printcolumn(name = "Failure", type_ = "string", json_path = ".status.failure.reason", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new(rules::ASSET_NAME).message(rules::ASSET_NAME_MESSAGE),
@@ -99,17 +100,23 @@ pub struct EmailAssetSpec {
 #[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE).field_path(".clientCredentialsRef"))]
 #[x_kube(validation = Rule::new(rules::CLIENT_HAS_SECRET).message(rules::CLIENT_HAS_SECRET_MESSAGE).field_path(".clientCredentialsRef"))]
 #[x_kube(validation = Rule::new(rules::ROTATION_IS_KNOWN).message(rules::ROTATION_IS_KNOWN_MESSAGE).field_path(".rotation"))]
+#[x_kube(validation = Rule::new(rules::SEED_NAMED).message(rules::SEED_NAMED_MESSAGE).field_path(".refreshTokenSecretRef"))]
+#[x_kube(validation = Rule::new(rules::SEED_UNUSED).message(rules::SEED_UNUSED_MESSAGE).field_path(".refreshTokenSecretRef"))]
+#[x_kube(validation = Rule::new(rules::PROMPT_USED).message(rules::PROMPT_USED_MESSAGE).field_path(".prompt"))]
 #[serde(rename_all = "camelCase")]
 pub struct OAuth2 {
-    /// `RefreshToken`: redeem the refresh token that `refreshTokenSecretRef` names.
+    /// `AuthorizationCode`: a person signs in once, in a browser. `DeviceCode`: a person signs in once on any device, with a code. `RefreshToken`: redeem the
+    /// refresh token that `refreshTokenSecretRef` names.
     pub grant: Grant,
 
-    /// Secret of this namespace with the OAuth client: keys `client_id` and, unless it is a public client, `client_secret`.
+    /// Secret of this namespace with the OAuth client: keys `client_id` and, unless it is a public client, `client_secret`; or `client_secret.json` as Google's
+    /// console downloads it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_credentials_ref: Option<NameRef>,
 
-    /// Secret of this namespace with the first refresh token (the seed). It is read, never written.
-    pub refresh_token_secret_ref: KeyRef,
+    /// Grant `RefreshToken`: Secret of this namespace with the first refresh token (the seed). It is read, never written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token_secret_ref: Option<KeyRef>,
 
     /// Client ID, when it is not in the Secret that `clientCredentialsRef` names.
     #[serde(rename = "clientID", skip_serializing_if = "Option::is_none")]
@@ -125,6 +132,28 @@ pub struct OAuth2 {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
+
+    /// Who asserts which account signed in: the issuer of ID tokens (OpenID Connect), exactly as the server writes it. Default: the provider's. Its keys are found
+    /// by discovery; the endpoints are those below.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_URL))]
+    #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::URL_QUERY).message(rules::URL_QUERY_MESSAGE))]
+    pub issuer: Option<String>,
+
+    /// Where a person signs in. Default: the provider's.
+    #[serde(rename = "authorizationURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_URL))]
+    #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::URL_QUERY).message(rules::URL_QUERY_MESSAGE))]
+    pub authorization_url: Option<String>,
+
+    /// Where a sign-in with a code begins (RFC 8628). Default: the provider's.
+    #[serde(rename = "deviceAuthorizationURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_URL))]
+    #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::URL_QUERY).message(rules::URL_QUERY_MESSAGE))]
+    pub device_authorization_url: Option<String>,
 
     /// Token endpoint. Default: the provider's.
     #[serde(rename = "tokenURL", skip_serializing_if = "Option::is_none")]
@@ -149,6 +178,19 @@ pub struct OAuth2 {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
 
+    /// What the provider asks of a person who signs in, such as `consent` or `select_account`; the `prompt` parameter of OpenID Connect. Default: as the provider
+    /// needs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_PARAMETER))]
+    #[x_kube(validation = Rule::new(rules::PROMPT).message(rules::PROMPT_MESSAGE))]
+    pub prompt: Option<String>,
+
+    /// The account that signs in, when that is not the mailbox itself, as for a shared mailbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_USERNAME))]
+    #[x_kube(validation = Rule::new(rules::USERNAME).message(rules::USERNAME_MESSAGE))]
+    pub login_email: Option<String>,
+
     /// `ConfigMap` of this namespace with certificates (PEM) to trust at the token endpoint, on top of the usual ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<KeyRef>,
@@ -162,6 +204,10 @@ pub struct OAuth2 {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[schemars(inline)]
 pub enum Grant {
+    /// A person signs in once, in a browser (RFC 6749 §4.1).
+    AuthorizationCode,
+    /// A person signs in once on any device, with a code (RFC 8628).
+    DeviceCode,
     /// Redeem a refresh token that somebody obtained elsewhere (RFC 6749 §6).
     RefreshToken,
 }
@@ -309,6 +355,32 @@ impl EmailAssetSpec {
     #[must_use]
     pub fn suspended(&self) -> bool {
         self.suspend.unwrap_or_default()
+    }
+}
+
+impl Grant {
+    /// Whether a person begins it by signing in.
+    #[must_use]
+    pub const fn needs_sign_in(self) -> bool {
+        matches!(self, Self::AuthorizationCode | Self::DeviceCode)
+    }
+
+    /// The name in YAML.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "AuthorizationCode",
+            Self::DeviceCode => "DeviceCode",
+            Self::RefreshToken => "RefreshToken",
+        }
+    }
+}
+
+impl EmailAssetSpec {
+    /// The account that must sign in: `spec.oauth2.loginEmail`, else the mailbox.
+    #[must_use]
+    pub fn login_email(&self) -> &str {
+        self.oauth2.login_email.as_deref().unwrap_or(&self.email)
     }
 }
 

@@ -30,6 +30,10 @@ pub struct EmailAssetStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantStatus>,
 
+    /// How a person signs in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignInStatus>,
+
     /// The values in effect, after catalogue and overrides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoints: Option<EndpointsStatus>,
@@ -85,10 +89,43 @@ pub struct GrantStatus {
     pub generation: Option<i64>,
 }
 
+/// How a person signs in. It is no credential: whoever may read the status may have it.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInStatus {
+    /// The page where the person begins. A new value of `emailasset.dev/sign-in` makes a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Where the provider sends the person back to: to be registered there before anybody signs in, exactly as it stands here.
+    #[serde(rename = "callbackURL", skip_serializing_if = "Option::is_none")]
+    pub callback_url: Option<String>,
+    /// The authorization request but for `redirect_uri`, `state`, `nonce` and the PKCE challenge, which `kubectl emailasset authorize` adds.
+    #[serde(rename = "authorizationRequest", skip_serializing_if = "Option::is_none")]
+    pub authorization_request: Option<String>,
+    /// Grant `DeviceCode`: the page where the code is entered.
+    #[serde(rename = "verificationURL", skip_serializing_if = "Option::is_none")]
+    pub verification_url: Option<String>,
+    /// Grant `DeviceCode`: the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_code: Option<String>,
+    /// Grant `DeviceCode`: until when the code is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiration_time: Option<Time>,
+}
+
 /// The values in effect, after catalogue and overrides.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointsStatus {
+    /// The issuer of ID tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// Where a person signs in.
+    #[serde(rename = "authorizationURL", skip_serializing_if = "Option::is_none")]
+    pub authorization_url: Option<String>,
+    /// Where a sign-in with a code begins.
+    #[serde(rename = "deviceAuthorizationURL", skip_serializing_if = "Option::is_none")]
+    pub device_authorization_url: Option<String>,
     /// Token endpoint.
     #[serde(rename = "tokenURL", skip_serializing_if = "Option::is_none")]
     pub token_url: Option<String>,
@@ -170,4 +207,7 @@ pub struct HandledRequests {
     /// `emailasset.dev/refresh`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh: Option<String>,
+    /// `emailasset.dev/sign-in`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<String>,
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use jiff::SignedDuration;
 
-use super::spec::{ClientAuthentication, EmailAsset, EmailAssetSpec, KeyRef, MailServer, OAuth2, TokenSecret};
+use super::spec::{ClientAuthentication, EmailAsset, EmailAssetSpec, Grant, KeyRef, MailServer, OAuth2, TokenSecret};
 use super::{duration, names, rules};
 
 /// One thing that is wrong with a spec.
@@ -129,13 +129,10 @@ impl Check {
             rules::ASSET_NAME_MESSAGE,
         );
         let ours = [asset.grant_secret_name(), asset.token_secret_name()];
-        let seed = &asset.spec.oauth2.refresh_token_secret_ref.name;
-        self.must(
-            !ours.contains(seed),
-            "spec.oauth2.refreshTokenSecretRef.name",
-            seed,
-            rules::NOT_OURS_MESSAGE,
-        );
+        if let Some(seed) = &asset.spec.oauth2.refresh_token_secret_ref {
+            let field = "spec.oauth2.refreshTokenSecretRef.name";
+            self.must(!ours.contains(&seed.name), field, &seed.name, rules::NOT_OURS_MESSAGE);
+        }
         if let Some(client) = &asset.spec.oauth2.client_credentials_ref {
             let field = "spec.oauth2.clientCredentialsRef.name";
             self.must(
@@ -192,7 +189,7 @@ impl Check {
         if let Some(client) = &oauth2.client_credentials_ref {
             self.object_name(&field("clientCredentialsRef.name"), &client.name);
         }
-        self.key_ref(&field("refreshTokenSecretRef"), &oauth2.refresh_token_secret_ref);
+        self.grant(oauth2);
         if let Some(bundle) = &oauth2.ca_bundle_ref {
             self.key_ref(&field("caBundleRef"), bundle);
         }
@@ -207,7 +204,13 @@ impl Check {
         }
         self.client(oauth2);
         self.parameters(&oauth2.parameters);
-        for (name, url) in [("tokenURL", &oauth2.token_url), ("refreshURL", &oauth2.refresh_url)] {
+        for (name, url) in [
+            ("issuer", &oauth2.issuer),
+            ("authorizationURL", &oauth2.authorization_url),
+            ("deviceAuthorizationURL", &oauth2.device_authorization_url),
+            ("tokenURL", &oauth2.token_url),
+            ("refreshURL", &oauth2.refresh_url),
+        ] {
             if let Some(url) = url {
                 self.url(&field(name), url);
             }
@@ -220,6 +223,32 @@ impl Check {
         );
         for (index, scope) in oauth2.scopes.iter().enumerate().filter(|(_, scope)| !is_scope(scope)) {
             self.must(false, &field(&format!("scopes[{index}]")), scope, rules::SCOPE_MESSAGE);
+        }
+    }
+
+    /// The fields that belong to one grant alone.
+    fn grant(&mut self, oauth2: &OAuth2) {
+        let field = "spec.oauth2.refreshTokenSecretRef";
+        let seeded = oauth2.grant == Grant::RefreshToken;
+        match &oauth2.refresh_token_secret_ref {
+            Some(seed) => {
+                self.require(seeded, field, rules::SEED_UNUSED_MESSAGE);
+                self.key_ref(field, seed);
+            }
+            None => self.require(!seeded, field, rules::SEED_NAMED_MESSAGE),
+        }
+        if let Some(prompt) = &oauth2.prompt {
+            let field = "spec.oauth2.prompt";
+            self.require(
+                oauth2.grant == Grant::AuthorizationCode,
+                field,
+                rules::PROMPT_USED_MESSAGE,
+            );
+            self.text(field, prompt, rules::MAX_PARAMETER, is_prompt, rules::PROMPT_MESSAGE);
+        }
+        if let Some(login) = &oauth2.login_email {
+            let field = "spec.oauth2.loginEmail";
+            self.text(field, login, rules::MAX_USERNAME, is_username, rules::USERNAME_MESSAGE);
         }
     }
 
@@ -385,6 +414,11 @@ fn is_email(text: &str) -> bool {
     let top = domain.rsplit('.').next().unwrap_or_default();
     let full = domain.contains('.') && top.starts_with(|first: char| first.is_ascii_alphabetic());
     begins_well && plain && local.len() <= 64 && full && is_host(domain)
+}
+
+fn is_prompt(text: &str) -> bool {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    text.split(' ').all(word)
 }
 
 fn is_username(text: &str) -> bool {

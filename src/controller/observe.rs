@@ -75,11 +75,10 @@ impl Pass {
             asset: self.key.to_string(),
             email: self.asset.spec.email.clone(),
             provider: provider.to_owned(),
-            seed: format!(
-                "{}, key {}",
-                self.seed_key(),
-                self.asset.spec.oauth2.refresh_token_secret_ref.key
-            ),
+            seed: self
+                .seed_place()
+                .map(|(secret, key)| format!("{secret}, key {key}"))
+                .unwrap_or_default(),
             client: client.map(|key| key.to_string()).unwrap_or_default(),
             grant_secret: self.grant_key().to_string(),
             token_secret: self.token_key().to_string(),
@@ -89,8 +88,10 @@ impl Pass {
     /// Our own Secrets hold other assets' tokens: a person who may edit assets but not read Secrets must not get at them by naming one as an input.
     fn check_inputs_are_not_ours(&self) -> Result<(), String> {
         let client = self.client_key().map(|key| ("spec.oauth2.clientCredentialsRef", key));
-        let seed = ("spec.oauth2.refreshTokenSecretRef", self.seed_key());
-        for (field, key) in client.into_iter().chain([seed]) {
+        let seed = self
+            .seed_place()
+            .map(|(secret, _)| ("spec.oauth2.refreshTokenSecretRef", secret));
+        for (field, key) in client.into_iter().chain(seed) {
             let kind = self.context.index.get(&key).map(|seen| seen.kind());
             if matches!(kind, Some(Kind::Grant | Kind::Token)) {
                 return Err(format!(
@@ -102,7 +103,8 @@ impl Pass {
     }
 
     fn check_hosts(&self, endpoints: &Endpoints) -> Result<(), PlanRefusal> {
-        let keys: Vec<Key> = self.client_key().into_iter().chain([self.seed_key()]).collect();
+        let seed = self.seed_place().map(|(secret, _)| secret);
+        let keys: Vec<Key> = self.client_key().into_iter().chain(seed).collect();
         let known: Vec<_> = keys
             .iter()
             .filter_map(|key| Some((key, self.context.index.get(key)?)))
@@ -168,7 +170,9 @@ impl Pass {
     }
 
     fn seed_claim(&self) -> SeedClaim {
-        let seed = self.seed_key();
+        let Some((seed, _)) = self.seed_place() else {
+            return SeedClaim::This;
+        };
         let owner = self
             .context
             .registry
@@ -252,7 +256,7 @@ impl Pass {
     /// The edition of the seed Secret together with the key that the spec names in it.
     pub(super) fn seed_edition(&self, seen: &Seen) -> InputVersion {
         let InputVersion(secret) = seen.version();
-        let key = &self.asset.spec.oauth2.refresh_token_secret_ref.key;
+        let key = self.seed_place().map(|(_, key)| key).unwrap_or_default();
         InputVersion(format!("{secret}/{key}"))
     }
 
@@ -266,12 +270,11 @@ impl Pass {
     }
 
     fn seed_input(&self) -> Input<crate::lifecycle::Fingerprint> {
-        let key = self.seed_key();
+        let Some((key, data_key)) = self.seed_place() else {
+            return Input::Unusable(String::new());
+        };
         let Some(seen) = self.context.index.get(&key) else {
-            let create = format!(
-                "--from-literal={}=…",
-                self.asset.spec.oauth2.refresh_token_secret_ref.key
-            );
+            let create = format!("--from-literal={data_key}=…");
             return Input::Unusable(inputs::missing(
                 &key,
                 "the refresh token, spec.oauth2.refreshTokenSecretRef",
@@ -385,11 +388,10 @@ impl Pass {
             .map(|client| Key::new(&self.key.namespace, &client.name))
     }
 
-    pub(super) fn seed_key(&self) -> Key {
-        Key::new(
-            &self.key.namespace,
-            &self.asset.spec.oauth2.refresh_token_secret_ref.name,
-        )
+    /// The seed's Secret and the key in it; none where a person signs in.
+    pub(super) fn seed_place(&self) -> Option<(Key, &str)> {
+        let seed = self.asset.spec.oauth2.refresh_token_secret_ref.as_ref()?;
+        Some((Key::new(&self.key.namespace, &seed.name), &seed.key))
     }
 
     pub(super) fn grant_key(&self) -> Key {

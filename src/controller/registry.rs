@@ -326,16 +326,16 @@ impl Inner {
             name: name.into(),
         };
         let oauth2 = &asset.spec.oauth2;
-        let seed = SeedRef {
-            secret: of_namespace(&oauth2.refresh_token_secret_ref.name),
-            key: oauth2.refresh_token_secret_ref.key.clone(),
+        let seed = oauth2.refresh_token_secret_ref.as_ref().map(|seed| SeedRef {
+            secret: of_namespace(&seed.name),
+            key: seed.key.clone(),
             seniority,
-        };
+        });
         let mut secrets = vec![
             of_namespace(&asset.token_secret_name()),
             of_namespace(&asset.grant_secret_name()),
-            seed.secret.clone(),
         ];
+        secrets.extend(seed.as_ref().map(|seed| seed.secret.clone()));
         secrets.extend(
             oauth2
                 .client_credentials_ref
@@ -348,15 +348,15 @@ impl Inner {
                 .and_modify(|assets| assets.add(key))
                 .or_insert_with(|| Dependents::One(key.clone()));
         }
-        let place = (seed.secret.clone(), seed.key.clone());
-        self.seeds
-            .entry(place)
-            .or_default()
-            .push((key.clone(), seed.seniority.clone()));
+        if let Some(seed) = &seed {
+            let place = (seed.secret.clone(), seed.key.clone());
+            let claims = self.seeds.entry(place).or_default();
+            claims.push((key.clone(), seed.seniority.clone()));
+        }
         let memory = self.assets.entry(key.clone()).or_default();
         memory.wakes = Some(wakes);
         memory.secrets = secrets;
-        memory.seed = Some(seed);
+        memory.seed = seed;
     }
 
     fn forget(&mut self, key: &Key) {

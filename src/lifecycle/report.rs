@@ -95,6 +95,7 @@ pub(super) fn answer_request(status: &mut EmailAssetStatus, request: Option<&Str
     if request.is_some() {
         status.handled_requests = Some(HandledRequests {
             refresh: request.cloned(),
+            ..status.handled_requests.take().unwrap_or_default()
         });
     }
 }

@@ -12,6 +12,7 @@ use url::Url;
 use super::catalogue::{Catalogue, Entry, SendScope, placeholders};
 use super::hosts::Authority;
 use super::servers::{IMAP, POP3, SMTP, Server, is_offered, server};
+use super::sign_in::SignIn;
 use crate::api::{ClientAuthentication, EmailAssetSpec, EndpointsStatus, OAuth2, Rotation};
 
 /// How long an access token is taken to live when a server outside the catalogue does not say: short, so that nobody is handed a dead token. It is the default
@@ -53,6 +54,8 @@ pub struct Endpoints {
     pub imap: Option<Server>,
     /// The POP3 server.
     pub pop3: Option<Server>,
+    /// How a person signs in.
+    pub sign_in: SignIn,
     /// The catalogue entry's own hosts: they may receive credentials without being named by the Secret.
     pub own_hosts: Vec<Authority>,
 }
@@ -216,6 +219,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         },
         scopes,
         username,
+        sign_in: SignIn::default(),
         token_url,
         refresh_url,
         own_hosts,
@@ -227,6 +231,9 @@ impl Endpoints {
     #[must_use]
     pub fn to_status(&self, client_authentication: Option<ClientAuthentication>) -> EndpointsStatus {
         EndpointsStatus {
+            issuer: self.sign_in.identity.issuer.clone(),
+            authorization_url: self.sign_in.authorization_url.as_ref().map(Url::to_string),
+            device_authorization_url: self.sign_in.device_authorization_url.as_ref().map(Url::to_string),
             token_url: Some(self.token_url.to_string()),
             refresh_url: (self.refresh_url != self.token_url).then(|| self.refresh_url.to_string()),
             scopes: self.scopes.clone(),

@@ -86,10 +86,10 @@ impl Pass {
     }
 
     async fn read_seed(&mut self) -> Result<(), StoreError> {
-        let (key, data_key) = (
-            self.seed_key(),
-            self.asset.spec.oauth2.refresh_token_secret_ref.key.clone(),
-        );
+        let Some((key, data_key)) = self.seed_place() else {
+            return Ok(());
+        };
+        let data_key = data_key.to_owned();
         let contents = self.context.secrets.read(&key).await?;
         self.take_in(&key, contents.as_ref());
         self.inputs.seed = contents.map(|contents| {
@@ -320,7 +320,10 @@ impl Pass {
         });
         let read = self.inputs.seed.as_ref().map(|(version, _)| version.clone());
         let seed = needed == Needed::ClientAndSeed
-            && current(&self.seed_key()).is_some_and(|current| read != Some(self.seed_edition(&current)));
+            && self
+                .seed_place()
+                .and_then(|(secret, _)| current(&secret))
+                .is_some_and(|current| read != Some(self.seed_edition(&current)));
         client || seed
     }
 
