@@ -40,3 +40,78 @@ pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
 pub use transport::{HttpError, HttpSettings, ProxySetting};
+// STUB
+pub mod identity {
+    use super::*;
+    use crate::provider::{Authority, Identity, SignIn};
+    use secrecy::SecretString;
+    pub struct Account {
+        pub issuer: String,
+        pub subject: String,
+        pub name: String,
+    }
+    pub struct Question<'a> {
+        pub sign_in: &'a SignIn,
+        pub own_hosts: &'a [Authority],
+        pub client_id: &'a str,
+        pub nonce: Option<&'a str>,
+        pub id_token: Option<&'a SecretString>,
+        pub access_token: &'a SecretString,
+        pub certificate_authority: Option<&'a CaBundle>,
+        pub now: jiff::Timestamp,
+    }
+    pub async fn prove(_: &TokenClient, _: &Question<'_>) -> Result<Account, String> {
+        Err(String::new())
+    }
+    pub fn account_matches(_: &str, _: &str, _: &Identity) -> bool {
+        false
+    }
+}
+pub struct CodeExchange {
+    pub token_endpoint: url::Url,
+    pub client: ClientCredentials,
+    pub code: secrecy::SecretString,
+    pub verifier: secrecy::SecretString,
+    pub redirect_uri: String,
+    pub certificate_authority: Option<CaBundle>,
+}
+pub struct DeviceRequest {
+    pub device_authorization_endpoint: url::Url,
+    pub client: ClientCredentials,
+    pub scopes: Vec<String>,
+    pub certificate_authority: Option<CaBundle>,
+}
+pub struct DevicePoll {
+    pub token_endpoint: url::Url,
+    pub client: ClientCredentials,
+    pub device_code: secrecy::SecretString,
+    pub certificate_authority: Option<CaBundle>,
+}
+pub struct DeviceAuthorization {
+    pub device_code: secrecy::SecretString,
+    pub user_code: String,
+    pub verification_url: String,
+    pub expires_in: jiff::SignedDuration,
+    pub interval: jiff::SignedDuration,
+}
+pub enum DevicePolled {
+    Answered(Answer),
+    Pending,
+    SlowDown,
+    Declined,
+    Expired,
+    Refused(Refusal),
+    NotSent(TransportFailure),
+    Unknown(TransportFailure),
+}
+impl TokenClient {
+    pub async fn exchange(&self, _: &CodeExchange) -> Outcome {
+        unimplemented!()
+    }
+    pub async fn begin_device(&self, _: &DeviceRequest) -> Result<DeviceAuthorization, TransportFailure> {
+        unimplemented!()
+    }
+    pub async fn poll_device(&self, _: &DevicePoll) -> DevicePolled {
+        unimplemented!()
+    }
+}

@@ -330,7 +330,7 @@ pub(super) async fn heal(context: &Arc<Context>, unproven: Unproven) {
 }
 
 /// Puts into the status, and into an Event, that a sign-in changed nothing. The leader's next pass makes the conditions from it.
-pub(super) async fn note_refusal(context: &Context, key: &Key, refusal: &SignInRefusal) {
+pub(super) async fn note_refusal(context: &Arc<Context>, key: &Key, refusal: &SignInRefusal) {
     let Some(watched) = context.assets.get(&reference(key)) else {
         return;
     };
@@ -362,7 +362,8 @@ pub(super) async fn note_refusal(context: &Context, key: &Key, refusal: &SignInR
         action: "SignIn".to_owned(),
         secondary: None,
     };
-    let call = context.recorder.publish(&event, &asset.object_ref(&()));
+    let reference = asset.object_ref(&());
+    let call = context.recorder.publish(&event, &reference);
     let _ = tokio::time::timeout(limit, call).await;
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::{AFTER_TROUBLE, Flow, Needed, Pass};
+use super::{AFTER_TROUBLE, Flow, Needed, Pass, record_of};
 use crate::{
     api::names,
     controller::{
@@ -12,7 +12,7 @@ use crate::{
         observe::now,
         registry::Answered,
     },
-    lifecycle::{self, Binding, DeviceAuthorization, SignInRefusal, World},
+    lifecycle::{self, Binding, DeviceAuthorization, Record, SignInRefusal, World},
     oauth::{DevicePoll, DevicePolled, DeviceRequest},
     store::{Changes, StoreError, annotations, grant},
 };
@@ -81,7 +81,10 @@ impl Pass {
             .secrets
             .keep_device(
                 &self.belongs(),
-                &lifecycle::record_to_begin_with(world),
+                &Record {
+                    inputs: lifecycle::inputs_now(world, &record_of(world).inputs),
+                    ..lifecycle::record_to_begin_with(world)
+                },
                 &device,
                 authorization.device_code,
             )

@@ -203,6 +203,9 @@ impl Life {
                 }
             }
             Step::DropRenamed => self.world.renamed = None,
+            Step::BeginDevice(_) | Step::PollDevice(_) | Step::DropDevice => {
+                unreachable!("nobody signs in here")
+            }
         }
     }
 

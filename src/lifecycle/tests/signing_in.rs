@@ -4,8 +4,8 @@ use super::worlds::{minute, row};
 use crate::{
     api::{ConditionType, FailureClass, Reason},
     lifecycle::{
-        Fencing, SignInRefusal, Slot, Source, Standing, Step, World, condition, decide, note_failure, note_refusal,
-        status,
+        Fencing, Sight, SignInRefusal, Slot, Source, Standing, Step, World, condition, decide, note_failure,
+        note_refusal, status,
     },
 };
 
@@ -165,6 +165,7 @@ fn an_asset_that_changed_to_a_seed_keeps_the_ledger_in_the_grant_secret() {
     let signed_in = waiting().signed_in(0, 60).and_published(0).refreshed(45, 105);
     let mut world = signed_in.seeded("a");
     world.plan.as_mut().unwrap().names.sign_in = None;
+    world.grant_sight = Sight::Live;
     let world = world.shown(minute(46));
     let Step::Redeem(redeem) = step(&world, 106) else {
         panic!("the seed is a candidate: {:?}", step(&world, 106));

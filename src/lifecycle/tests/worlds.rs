@@ -212,6 +212,7 @@ impl World {
     pub(super) fn with_code(self, request: &str, expires: i64) -> Self {
         self.grant_secret(|grant| {
             grant.mailbox = "support@example.com".to_owned();
+            grant.record.inputs.client = Some((version("client-1"), "client-1".to_owned()));
             grant.device = Some(DeviceAuthorization {
                 request: request.to_owned(),
                 binding: binding("client-1"),
