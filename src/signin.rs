@@ -107,31 +107,3 @@ pub struct SignedIn {
     /// Who signed in, as the provider says.
     pub account: String,
 }
-// STUB
-#[derive(Clone)]
-pub struct Keys;
-impl Keys {
-    pub fn new(_: &[u8]) -> Self {
-        Keys
-    }
-}
-#[derive(Clone)]
-pub struct Links;
-impl Links {
-    pub fn new(_: Url, _: Keys) -> Self {
-        Links
-    }
-    pub fn page_url(&self, _: &str, _: &str, _: &str, _: Option<&str>) -> Url {
-        unimplemented!()
-    }
-    pub fn callback_url(&self, _: &str) -> Url {
-        unimplemented!()
-    }
-}
-pub struct Server;
-impl Server {
-    pub async fn bind<D: Desk>(_: std::net::SocketAddr, _: Links, _: D) -> Result<Self, std::io::Error> {
-        Ok(Server)
-    }
-    pub async fn run(self, _: tokio_util::sync::CancellationToken) {}
-}

@@ -46,7 +46,6 @@ mod tests {
 
     fn read(edition: &str) -> ClientRead {
         let client = Client {
-            redirect_uris: None,
             id: Some("id".to_owned()),
             secret: None,
         };

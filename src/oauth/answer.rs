@@ -61,7 +61,6 @@ pub struct Answer {
     pub access_token: SecretString,
     /// A new refresh token, which replaces the one that was sent. `None` (also for an empty one): keep the old.
     pub refresh_token: Option<SecretString>,
-    pub id_token: Option<SecretString>,
     /// How long the access token is valid, counted from when it was issued. `None`: not said, or not believable (0, negative, more than ten years).
     pub expires_in: Option<SignedDuration>,
     /// `Bearer` for all that mail servers take; `Bearer` too where the server does not say. See [`Answer::is_bearer`].
@@ -135,7 +134,6 @@ fn answer(
     let expires_in = expires_in(object);
     let scopes = scopes(object, &secrets);
     Answer {
-        id_token: None,
         access_token,
         refresh_token,
         expires_in,

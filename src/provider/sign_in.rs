@@ -17,7 +17,6 @@ pub struct SignIn {
     pub identity: Identity,
     /// The last part of the callback URL (design section 7): the entry's key if nothing of it is overridden, else a hash of the authorization and token endpoints.
     pub callback_key: String,
-    pub always_names_issuer: bool,
 }
 
 /// What proves who signed in.
@@ -25,13 +24,4 @@ pub struct SignIn {
 pub struct Identity {
     /// The issuer of ID tokens; none: nobody asserts an account.
     pub issuer: Option<String>,
-}
-// STUB
-impl SignIn {
-    pub fn authorization_request(&self, _client_id: &str, _login: &str) -> Option<Url> {
-        None
-    }
-    pub fn issuer_of_responses(&self) -> Option<String> {
-        None
-    }
 }

@@ -25,7 +25,6 @@ pub struct Client {
     pub id: Option<String>,
     /// Its secret, unless it is a public client.
     pub secret: Option<SecretString>,
-    pub redirect_uris: Option<Vec<String>>,
 }
 
 /// What is wrong with an input, for people.
@@ -48,7 +47,6 @@ pub fn client(key: &Key, contents: &Contents) -> Result<Client, Complaint> {
         ));
     }
     Ok(Client {
-        redirect_uris: None,
         id: id.map(|id| id.expose_secret().to_owned()),
         secret,
     })
@@ -128,7 +126,6 @@ fn google_client(key: &Key, file: &SecretString) -> Result<Client, Complaint> {
         .filter(|secret| !secret.is_empty())
         .map(SecretString::from);
     Ok(Client {
-        redirect_uris: None,
         id: Some(client.client_id),
         secret,
     })
