@@ -6,6 +6,13 @@
 //!
 //! This room knows HTTP, links, states and words. What an asset is and what becomes of an authorization code is the [`Desk`]'s business, which the controller
 //! keeps. A request without a button pressed in this very browser changes nothing.
+//!
+//! Nothing that the way back needs is kept in memory: the state that travels through the provider holds it, sealed with keys that all replicas share ([`keys`]).
+//! So any replica may answer any request, also after a restart. Begin reading at `routes.rs`, then `callback.rs`.
+
+pub mod keys;
+mod links;
+mod server;
 
 use std::future::Future;
 
@@ -14,6 +21,8 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use crate::lifecycle::SignInRefusal;
+pub use links::{Links, PublicUrlError};
+pub use server::{ListenError, Server};
 
 /// What the pages need of the rest of the operator.
 pub trait Desk: Send + Sync + 'static {
