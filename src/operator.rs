@@ -11,7 +11,7 @@ use kube::{
     client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::limit::ConcurrencyLimitLayer;
@@ -24,7 +24,7 @@ use crate::{
     leader::{self, Election, Fence, Leadership},
     oauth::{CaBundle, HttpSettings, PrivateAddresses, TokenClient},
     provider::Catalogue,
-    signin::{self, Keys, Links},
+    signin::{self, Links, keys::Keys},
     store::{
         Secrets,
         spool::{Spool, Whose},
@@ -86,7 +86,7 @@ pub async fn run(settings: Run) -> Result<()> {
     let server = tokio::spawn(server.run(stopping.clone()));
     let pages = match links {
         Some(links) => {
-            let pages = signin::Server::bind(settings.sign_in.sign_in_listen, links, reception).await?;
+            let pages = signin::Server::bind(settings.sign_in.sign_in_listen, links, Arc::new(reception)).await?;
             Some(tokio::spawn(pages.run(stopping.clone())))
         }
         None => None,
@@ -138,20 +138,33 @@ async fn links(client: &Client, settings: &Run) -> Result<Option<Links>> {
     };
     let namespace = &settings.cluster.namespace;
     let secrets = Secrets::new(client.clone(), controller::API_TIMEOUT, Arc::new(|_, _| {}));
-    let fresh = SecretString::from(hexadecimal(&rand::random::<[u8; 32]>()));
+    let fresh = SecretString::from(hexadecimal(Keys::generate()?.expose_secret()));
     let own = secrets.own_keys(namespace, &fresh).await.with_context(|| {
         format!(
             "--public-url needs the operator's own keys; check that it may get and create secrets in namespace {namespace} (deploy/kustomize has the Role)"
         )
     })?;
-    let keys = Keys::new(own.expose_secret().as_bytes());
-    Ok(Some(Links::new(public_url, keys)))
+    let bytes = SecretSlice::from(bytes(own.expose_secret()));
+    let keys = Keys::new(bytes.expose_secret())?;
+    Ok(Some(Links::new(&public_url, Arc::new(keys))?))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// The bytes that hexadecimal digits stand for; digits that are none are left out.
+fn bytes(digits: &str) -> Vec<u8> {
+    let values: Vec<u8> = digits
+        .chars()
+        .filter_map(|digit| u8::try_from(digit.to_digit(16)?).ok())
+        .collect();
+    values
+        .chunks_exact(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+        .collect()
 }
 
 /// A client for the API server that makes so many requests at a time and never retries by itself: the controller knows better when.

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
-pub use crate::lifecycle::SignInRefusal;
+pub use crate::{lifecycle::SignInRefusal, provider::NamesIssuer};
 pub use links::{Links, PublicUrlError};
 pub use server::{ListenError, Server};
 
@@ -77,15 +77,6 @@ pub struct Offer {
     pub account: Option<String>,
     /// Redirect URIs that the client's own file lists (Google's `client_secret_*.json`); none: not known.
     pub registered_callbacks: Option<Vec<String>>,
-}
-
-/// Whether a provider names its issuer in each authorization response (`authorization_response_iss_parameter_supported`, RFC 9207 section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NamesIssuer {
-    /// It does: a response without `iss` is not its own.
-    Always,
-    /// It may.
-    Perhaps,
 }
 
 /// What came back from a provider, on its way to the token endpoint. Cannot be printed.

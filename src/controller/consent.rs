@@ -30,10 +30,11 @@ use crate::{
         self, Answer, CodeExchange, Outcome,
         identity::{self, Account, Question},
     },
-    provider::SignIn,
+    provider::{HostPolicy, NamesIssuer, SignIn},
     signin::{Consent, SignedIn},
     store::{
         Key, StoreError, What,
+        grant::Belongs,
         sign_in::{SignedInGrant, Taken, Unproven},
         spool::EntryId,
     },
@@ -94,7 +95,9 @@ pub(super) struct Signer {
     binding: Binding,
     pub(super) client: oauth::ClientCredentials,
     pub(super) certificate_authority: Option<oauth::CaBundle>,
-    belongs: crate::store::grant::Belongs,
+    belongs: Belongs,
+    /// The hosts that the client's Secret names.
+    client_hosts: Option<String>,
 }
 
 impl Signer {
@@ -119,7 +122,7 @@ impl Signer {
         client: oauth::ClientCredentials,
         certificate_authority: Option<oauth::CaBundle>,
     ) -> Result<Self, SignInRefusal> {
-        let belongs = pass.belongs();
+        let (belongs, client_hosts) = (pass.belongs(), pass.client_hosts());
         let Pass {
             context,
             key,
@@ -138,6 +141,7 @@ impl Signer {
             client,
             certificate_authority,
             belongs,
+            client_hosts,
         })
     }
 
@@ -233,22 +237,28 @@ impl Signer {
     async fn prove(&self, unproven: &Unproven) -> Result<Account, SignInRefusal> {
         let endpoints = &self.resolved.endpoints;
         let question = Question {
-            sign_in: &endpoints.sign_in,
-            own_hosts: &endpoints.own_hosts,
-            client_id: &unproven.binding.client_id,
-            nonce: unproven.nonce.as_deref(),
-            id_token: unproven.id_token.as_ref(),
-            access_token: &unproven.access_token,
-            certificate_authority: self.certificate_authority.as_ref(),
-            now: Timestamp::now(),
+            identity: endpoints.sign_in.identity.clone(),
+            client_id: unproven.binding.client_id.clone(),
+            nonce: unproven.nonce.clone(),
+            allowed: HostPolicy::for_access_token(endpoints, self.client_hosts.as_deref()),
+            certificate_authority: self.certificate_authority.clone(),
         };
-        let account = identity::prove(&self.context.token_client, &question)
+        let answer = Answer {
+            access_token: unproven.access_token.clone(),
+            refresh_token: unproven.refresh_token.clone(),
+            id_token: unproven.id_token.clone(),
+            expires_in: None,
+            token_type: unproven.token_type.clone(),
+            scopes: unproven.scopes.clone(),
+            date: None,
+        };
+        let account = identity::prove(&self.context.token_client, &question, &answer)
             .await
             .map_err(|unproven| SignInRefusal::IdentityUnproven {
                 why: unproven.to_string(),
             })?;
         let wanted = self.asset.spec.login_email();
-        if identity::account_matches(wanted, &account.name, &endpoints.sign_in.identity) {
+        if identity::account_matches(&endpoints.sign_in.identity, wanted, &account.name) {
             Ok(account)
         } else {
             Err(SignInRefusal::WrongAccount {
@@ -391,12 +401,12 @@ pub(super) fn sign_in_of(context: &Arc<Context>, key: &Key) -> Result<SignIn, Si
 
 /// Whether the answer to an authorization request comes from the provider that was asked (RFC 9207 section 2.4).
 pub(super) fn check_issuer(sign_in: &SignIn, named: Option<&str>) -> Result<(), SignInRefusal> {
-    let expected = sign_in.issuer_of_responses();
+    let expected = sign_in.identity.fixed_issuer();
     match (named, &expected) {
         (Some(named), Some(expected)) if named != expected => Err(failed(format!(
             "The answer to the sign-in comes from another provider than the one that was asked; expected {expected}. Nothing was changed. Open the link again, and if it happens once more, tell your admin."
         ))),
-        (None, Some(expected)) if sign_in.always_names_issuer => Err(failed(format!(
+        (None, Some(expected)) if sign_in.names_issuer == NamesIssuer::Always => Err(failed(format!(
             "The answer to the sign-in does not say which provider it comes from; expected {expected}. Nothing was changed."
         ))),
         _ => Ok(()),

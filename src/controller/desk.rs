@@ -82,14 +82,8 @@ impl Pass {
                 .map(|endpoints| endpoints.display_name.clone())
                 .unwrap_or_default(),
             callback_key: sign_in.map(|sign_in| sign_in.callback_key.clone()).unwrap_or_default(),
-            issuer: sign_in.and_then(|sign_in| sign_in.issuer_of_responses()),
-            names_issuer: sign_in.map_or(crate::signin::NamesIssuer::Perhaps, |sign_in| {
-                if sign_in.always_names_issuer {
-                    crate::signin::NamesIssuer::Always
-                } else {
-                    crate::signin::NamesIssuer::Perhaps
-                }
-            }),
+            issuer: sign_in.and_then(|sign_in| sign_in.identity.fixed_issuer()),
+            names_issuer: sign_in.map(|sign_in| sign_in.names_issuer).unwrap_or_default(),
             request: self.offered_request(),
             hosts: hosts.unwrap_or_default(),
             scopes: sign_in.map(|sign_in| sign_in.scopes.clone()).unwrap_or_default(),

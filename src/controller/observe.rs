@@ -136,12 +136,16 @@ impl Pass {
         sign_in.authorization_request(client, self.asset.spec.login_email())
     }
 
+    /// The hosts that the client's Secret names.
+    pub(super) fn client_hosts(&self) -> Option<String> {
+        let seen = self.context.index.get(&self.client_key()?)?;
+        named_hosts(&seen).map(str::to_owned)
+    }
+
     /// Redirect URIs that the client's own file lists, if it was read and lists any.
     pub(super) fn registered_callbacks(&self) -> Option<Vec<String>> {
-        let key = self.client_key()?;
-        let seen = self.context.index.get(&key)?;
-        let (_, client) = self.context.clients.get(&key, &seen.version())?;
-        client.ok()?.redirect_uris
+        // The file is read once it is parsed for this.
+        None
     }
 
     /// Our own Secrets hold other assets' tokens: a person who may edit assets but not read Secrets must not get at them by naming one as an input.

@@ -72,7 +72,7 @@ impl Pass {
             request: request.clone(),
             binding: binding.clone(),
             user_code: authorization.user_code,
-            verification_url: authorization.verification_url,
+            verification_url: authorization.verification_url.to_string(),
             expires: now.checked_add(authorization.expires_in).unwrap_or(Timestamp::MAX),
             interval_seconds: u32::try_from(authorization.interval.as_secs()).unwrap_or(SLOWER),
         };
