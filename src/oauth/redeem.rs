@@ -15,6 +15,7 @@ use super::address::ResolveError;
 use super::answer::{self, Answer, Completeness, Received, SecretsInPlay};
 use super::certificates::CaBundle;
 use super::classify::{Class, Evidence, Refusal};
+use super::identity::documents::Documents;
 use super::request::{self, Redemption, RequestError};
 use super::transport::{HttpError, HttpSettings, NoResponse, Reason, Response, Sent, Transport};
 
@@ -176,10 +177,11 @@ impl fmt::Display for TransportFailure {
 
 impl StdError for TransportFailure {}
 
-/// Talks to token endpoints. Cheap to share behind an `Arc`; one per process.
+/// Talks to authorization servers. Cheap to share behind an `Arc`; one per process.
 #[derive(Debug)]
 pub struct TokenClient {
     transport: Transport,
+    documents: Documents,
 }
 
 impl TokenClient {
@@ -190,7 +192,13 @@ impl TokenClient {
     pub fn new(settings: HttpSettings) -> Result<Self, HttpError> {
         Ok(Self {
             transport: Transport::new(settings)?,
+            documents: Documents::default(),
         })
+    }
+
+    /// What issuers said about themselves in the last minutes.
+    pub(super) const fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// Redeems a refresh token once. Dropping the future after the request was sent loses the answer: run it where nothing
