@@ -398,24 +398,28 @@ fn fill(
     template: &str,
     given: &BTreeMap<String, String>,
 ) -> Result<Url, ResolveError> {
-    let mut url = template.to_owned();
+    parse_url(field, &fill_in(provider, template, given)?)
+}
+
+/// The template with the values of its parameters. Names that are no parameters stay.
+fn fill_in(provider: Provider<'_>, template: &str, given: &BTreeMap<String, String>) -> Result<String, ResolveError> {
+    let mut filled = template.to_owned();
     for name in placeholders(template) {
-        let parameter = provider.entry.parameters.get(name);
-        let default = parameter.and_then(|parameter| parameter.default.as_ref());
+        let Some(parameter) = provider.entry.parameters.get(name) else {
+            continue;
+        };
         let value = given
             .get(name)
-            .or(default)
+            .or(parameter.default.as_ref())
             .ok_or_else(|| ResolveError::MissingParameter {
                 provider: provider.key.to_owned(),
                 name: name.to_owned(),
-                description: parameter
-                    .map(|parameter| parameter.description.clone())
-                    .unwrap_or_default(),
-                example: parameter.map(|parameter| parameter.example.clone()).unwrap_or_default(),
+                description: parameter.description.clone(),
+                example: parameter.example.clone(),
             })?;
-        url = url.replace(&format!("{{{name}}}"), value);
+        filled = filled.replace(&format!("{{{name}}}"), value);
     }
-    parse_url(field, &url)
+    Ok(filled)
 }
 
 fn parse_url(field: &'static str, text: &str) -> Result<Url, ResolveError> {

@@ -94,21 +94,21 @@ impl fmt::Display for DocumentError {
 impl std::error::Error for DocumentError {}
 
 /// Whose documents they are: address and trusted certificates.
-type Key = (Url, Option<[u8; 32]>);
+pub(super) type Key = (Url, Option<[u8; 32]>);
 
 /// The documents that were read in the last minutes.
 #[derive(Debug, Default)]
 pub(crate) struct Documents(Mutex<Vec<(Key, Instant, Document)>>);
 
 impl Documents {
-    fn get(&self, key: &Key) -> Option<Document> {
+    pub(super) fn get(&self, key: &Key) -> Option<Document> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(_, read, _)| read.elapsed() < KEPT_FOR);
         let found = kept.iter().find(|(known, ..)| known == key);
         found.map(|(.., document)| Arc::clone(document))
     }
 
-    fn put(&self, key: Key, document: Document) {
+    pub(super) fn put(&self, key: Key, document: Document) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|(known, ..)| *known != key);
         if kept.len() >= MOST_KEPT {

@@ -66,12 +66,18 @@ impl Drop for Server {
 impl Server {
     /// Serves one step per request; its certificate is for `localhost` and `token.test`.
     pub(crate) async fn start(steps: Vec<Step>) -> Self {
+        let mut steps = steps.into_iter();
+        Self::answering(move |_| steps.next()).await
+    }
+
+    /// Serves what `answer` says to each request; none: it closes the connection.
+    pub(crate) async fn answering(answer: impl FnMut(&str) -> Option<Step> + Send + 'static) -> Self {
         install_tls_provider();
         let (acceptor, authority_pem) = certificate();
         let authority = CaBundle::from_pem(authority_pem.as_bytes()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let steps = Arc::new(Mutex::new(steps.into_iter()));
+        let answer = Arc::new(Mutex::new(answer));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(0));
         let flood_ended = Arc::new(Notify::new());
@@ -83,15 +89,15 @@ impl Server {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 *count.lock().unwrap() += 1;
-                let (acceptor, steps) = (acceptor.clone(), Arc::clone(&steps));
+                let (acceptor, answer) = (acceptor.clone(), Arc::clone(&answer));
                 let (log, ended) = (Arc::clone(&log), Arc::clone(&ended));
                 tokio::spawn(async move {
                     let Ok(mut stream) = acceptor.accept(stream).await else {
                         return;
                     };
                     while let Some(request) = read_request(&mut stream).await {
-                        log.lock().unwrap().push(request);
-                        let Some(step) = steps.lock().unwrap().next() else {
+                        log.lock().unwrap().push(request.clone());
+                        let Some(step) = answer.lock().unwrap()(&request) else {
                             return;
                         };
                         if !act(step, &mut stream, &ended).await {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{Provider, ResolveError, fill, is_own, parse_url};
+use super::{Provider, ResolveError, fill, fill_in, is_own, parse_url};
 use crate::api::{EmailAssetSpec, Grant, OAuth2};
 use crate::provider::catalogue::{Catalogue, EntryIdentity, EntryTenancy, example_url};
 use crate::provider::hosts::Authority;
@@ -148,11 +148,16 @@ fn identity(oauth2: &OAuth2, known: Known<'_>, catalogue: &Catalogue) -> Result<
         .at_home
         .and_then(|provider| Some((provider, provider.entry.identity.as_ref()?)));
     match (entry, &oauth2.issuer) {
-        (Some((provider, entry)), Some(given)) if entry.issuer != *given => Err(ResolveError::IssuerIsKnown {
-            provider: provider.key.to_owned(),
-            known: entry.issuer.clone(),
-        }),
-        (Some((provider, entry)), _) => entry_identity(provider, entry, &oauth2.parameters),
+        (Some((provider, entry)), given) => {
+            let identity = entry_identity(provider, entry, &oauth2.parameters)?;
+            match (given, &identity.issuer) {
+                (Some(given), Some(known)) if given != known => Err(ResolveError::IssuerIsKnown {
+                    provider: provider.key.to_owned(),
+                    known: known.clone(),
+                }),
+                _ => Ok(identity),
+            }
+        }
         (None, Some(given)) => own_identity(given, catalogue),
         (None, None) => Ok(Identity::default()),
     }
@@ -204,7 +209,7 @@ fn entry_identity(
         .map(|url| fill(provider, USERINFO, url, parameters))
         .transpose()?;
     Ok(Identity {
-        issuer: Some(entry.issuer.clone()),
+        issuer: Some(fill_in(provider, &entry.issuer, parameters)?),
         also_issuers: entry.also_issuers.clone(),
         keys_url: Some(fill(provider, KEYS, &entry.keys_url, parameters)?),
         userinfo_alone: entry.userinfo_alone,
