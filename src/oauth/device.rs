@@ -132,7 +132,7 @@ impl TokenClient {
         }
         Err(match redeem::decided(&response, endpoint, &secrets) {
             Ok(refusal) => DeviceFailure::Refused(refusal),
-            Err(doubt) => DeviceFailure::Unreachable(doubt),
+            Err(doubt) => DeviceFailure::Unreachable(*doubt),
         })
     }
 

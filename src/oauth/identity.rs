@@ -34,7 +34,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 use url::Url;
 
-use self::claims::{Expected, Subject};
+use self::claims::{Expected, Person};
 use self::documents::Origin;
 use self::signature::{Problem, Token};
 use super::answer::{self, Answer};
@@ -192,7 +192,7 @@ impl Proof<'_> {
     }
 
     /// Where the spec names the tenant by a domain: that domain is the token's tenant's.
-    async fn tenant_is_the_wanted_one(self, subject: &Subject) -> Result<(), Unproven> {
+    async fn tenant_is_the_wanted_one(self, subject: &Person) -> Result<(), Unproven> {
         let Some((tenancy, found)) = self.tenancy(subject) else {
             return Ok(());
         };
@@ -209,7 +209,7 @@ impl Proof<'_> {
     }
 
     /// Where any tenant will do: the domain of the account's name is the token's tenant's.
-    async fn tenant_owns_the_domain(self, subject: &Subject, name: &str) -> Result<(), Unproven> {
+    async fn tenant_owns_the_domain(self, subject: &Person, name: &str) -> Result<(), Unproven> {
         let Some((tenancy, tenant)) = self.tenancy(subject) else {
             return Ok(());
         };
@@ -227,7 +227,7 @@ impl Proof<'_> {
         })
     }
 
-    fn tenancy<'a>(&'a self, subject: &'a Subject) -> Option<(&'a Tenancy, &'a str)> {
+    fn tenancy<'a>(&'a self, subject: &'a Person) -> Option<(&'a Tenancy, &'a str)> {
         Some((self.question.identity.tenancy.as_ref()?, subject.tenant.as_deref()?))
     }
 
@@ -259,7 +259,7 @@ impl Proof<'_> {
             .map(str::to_owned))
     }
 
-    async fn name_by_userinfo(self, userinfo: &Url, answer: &Answer, subject: &Subject) -> Result<String, Unproven> {
+    async fn name_by_userinfo(self, userinfo: &Url, answer: &Answer, subject: &Person) -> Result<String, Unproven> {
         let claims = self.userinfo(userinfo, answer).await?;
         if claims::subject(&claims).as_ref() != Some(&subject.subject) {
             return Err(Unproven::OtherSubject);

@@ -265,7 +265,7 @@ fn answered(response: &Response, endpoint: &Url, secrets: &SecretsInPlay) -> Out
         Ok(answer) => Outcome::Answered(answer),
         Err(refusal) => match without_doubt(refusal, response.completeness, endpoint) {
             Ok(refusal) => Outcome::Refused(refusal),
-            Err(doubt) => Outcome::Unknown(doubt),
+            Err(doubt) => Outcome::Unknown(*doubt),
         },
     }
 }
@@ -275,7 +275,7 @@ pub(super) fn decided(
     response: &Response,
     endpoint: &Url,
     secrets: &SecretsInPlay,
-) -> Result<Refusal, TransportFailure> {
+) -> Result<Refusal, Box<TransportFailure>> {
     let refusal = answer::refuse(&received(response), secrets);
     without_doubt(refusal, response.completeness, endpoint)
 }
@@ -290,15 +290,19 @@ fn received(response: &Response) -> Received<'_> {
     }
 }
 
-fn without_doubt(refusal: Refusal, completeness: Completeness, endpoint: &Url) -> Result<Refusal, TransportFailure> {
+fn without_doubt(
+    refusal: Refusal,
+    completeness: Completeness,
+    endpoint: &Url,
+) -> Result<Refusal, Box<TransportFailure>> {
     match doubt(&refusal, completeness) {
         None => Ok(refusal),
         Some(kind) => {
             let failure = TransportFailure::new(kind, endpoint);
-            Err(TransportFailure {
+            Err(Box::new(TransportFailure {
                 answer: Some(refusal),
                 ..failure
-            })
+            }))
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::time::Duration;
 
 use super::*;
@@ -109,7 +110,7 @@ async fn a_code_that_is_refused_repeats_no_secret() {
     );
     let mut printed = format!("{exchange:?}");
     let outcome = client.exchange(&exchange).await;
-    printed += &format!("{outcome:?}");
+    write!(printed, "{outcome:?}").unwrap();
     let Outcome::Refused(refusal) = outcome else {
         panic!("{outcome:?}")
     };
@@ -122,7 +123,7 @@ async fn a_code_that_is_refused_repeats_no_secret() {
         panic!("{outcome:?}")
     };
     assert_eq!(failure.kind, FailureKind::Reset);
-    printed += &format!("{outcome:?}{:?}", client.exchange(&exchange).await);
+    write!(printed, "{outcome:?}{:?}", client.exchange(&exchange).await).unwrap();
     for secret in ["4/0AY0e", "dBjftJ", "GOCSPX", "new-access", "new-refresh", "aGVhZA"] {
         assert!(!printed.contains(secret), "{secret} in {printed}");
     }

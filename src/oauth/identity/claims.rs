@@ -25,7 +25,7 @@ pub(super) struct Expected<'a> {
 }
 
 /// Who the token is about: issuer and subject, checked.
-pub(super) struct Subject {
+pub(super) struct Person {
     pub(super) issuer: String,
     pub(super) subject: String,
     /// The tenant, where each is an issuer.
@@ -33,14 +33,14 @@ pub(super) struct Subject {
 }
 
 /// Checks all claims but the name of the account. Whether the tenant is the one that the spec names by a domain is the caller's to check.
-pub(super) fn check(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<Subject, Unproven> {
+pub(super) fn check(claims: &Map<String, Value>, expected: &Expected<'_>) -> Result<Person, Unproven> {
     let (issuer, tenant) = issuer(claims, expected.identity)?;
     audience(claims, expected.client_id)?;
     times(claims, expected.now)?;
     if expected.nonce.is_some() && text(claims, "nonce") != expected.nonce {
         return Err(Unproven::Nonce);
     }
-    Ok(Subject {
+    Ok(Person {
         issuer,
         subject: subject(claims).ok_or(Unproven::Subject)?,
         tenant,
@@ -85,7 +85,7 @@ fn issuer(claims: &Map<String, Value>, identity: &Identity) -> Result<(String, O
         });
     }
     if tenancy.tenant == Tenant::Any && tenant == tenancy.personal {
-        return Err(Unproven::PersonalAccount);
+        return Err(Unproven::SubjectalAccount);
     }
     Ok((expected, Some(tenant.to_owned())))
 }

@@ -32,7 +32,7 @@ pub(super) type Document = Arc<Map<String, Value>>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DocumentError {
     /// The server could not be asked, or did not answer.
-    Unreachable(TransportFailure),
+    Unreachable(Box<TransportFailure>),
     /// The server answered something else than 2xx.
     Status {
         /// The server.
@@ -174,7 +174,7 @@ async fn read(
     let response = client
         .ask(url, write(url, access_token), &secrets, authority)
         .await
-        .map_err(|unanswered| DocumentError::Unreachable(unanswered.failure))?;
+        .map_err(|unanswered| DocumentError::Unreachable(Box::new(unanswered.failure)))?;
     let host = url.host_str().unwrap_or_default().to_owned();
     match (response.status, response.completeness) {
         (200..=299, Completeness::Whole) => {

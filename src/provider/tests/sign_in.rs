@@ -298,7 +298,10 @@ fn each_pair_of_endpoints_has_a_callback_of_its_own() {
             Some("google"),
             json!({"tokenURL": "https://accounts.google.com/o/oauth2/token", "authorizationURL": "https://accounts.google.com/o/oauth2/v2/auth"}),
         ),
-        key(Some("google"), json!({"refreshURL": "https://evil.example/token"})),
+        key(
+            Some("google"),
+            json!({"refreshURL": "https://evil.example/token", "authorizationURL": "https://accounts.google.com/o/oauth2/v2/auth"}),
+        ),
         key(None, outside(&json!({}))),
         key(None, outside(&json!({"tokenURL": "https://id.example.com/token2"}))),
         key(

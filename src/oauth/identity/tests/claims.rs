@@ -117,6 +117,7 @@ fn what_a_token_says_is_shown_bounded_and_on_one_line() {
     );
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the calls read better")]
 fn named(claims: Value, identity: &Identity) -> Result<String, String> {
     name(claims.as_object().unwrap(), identity).map_err(|problem| problem.to_string())
 }

@@ -93,8 +93,8 @@ fn a_token_that_is_not_signed_proves_nothing() {
         assert_eq!(verify(&unsigned, &all), Err(Problem::Algorithm(name.to_owned())));
     }
     let token = signer.sign(&json!({"alg": "ES256", "kid": "1"}), &claims());
-    let (signed, _) = token.rsplit_once('.').unwrap();
-    assert_eq!(verify(&format!("{signed}."), &all), Err(Problem::Signature));
+    let (content, _) = token.rsplit_once('.').unwrap();
+    assert_eq!(verify(&format!("{content}."), &all), Err(Problem::Signature));
 }
 
 /// The public key, or the client secret, as the key of an HMAC.
@@ -195,16 +195,16 @@ fn what_has_not_the_form_of_a_signed_token_is_none() {
         &json!({"alg": "ES256", "kid": "1", "crit": ["b64"], "b64": false}),
         &claims(),
     );
-    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let (content, signature) = good.rsplit_once('.').unwrap();
     for bad in [
-        "".to_owned(),
+        String::new(),
         ".".to_owned(),
         "..".to_owned(),
         "a.b.c".to_owned(),
-        signed.to_owned(),
+        content.to_owned(),
         format!("{good}.x"),
         format!("{good}="),
-        format!("{signed}.{signature}\n"),
+        format!("{content}.{signature}\n"),
         format!("{}.{}.x", base64("[]"), base64("{}")),
         format!("{}.{}.x", base64(r#"{"alg":"ES256"}"#), base64("null")),
         extension,

@@ -45,6 +45,7 @@ async fn microsoft(tenant: Tenant) -> (Issuer, Question) {
 }
 
 /// Claims of a member of the tenant, with these put over them.
+#[allow(clippy::needless_pass_by_value, reason = "the calls read better")]
 fn member(issuer: &Issuer, tenant: &str, changes: Value) -> Value {
     let mut claims = claims_with(
         &issuer.url(&format!("/{tenant}/v2.0")),
