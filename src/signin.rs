@@ -128,3 +128,6 @@ pub struct SignedIn {
     /// Who signed in, as the provider says.
     pub account: String,
 }
+
+#[cfg(test)]
+mod tests;
