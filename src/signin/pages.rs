@@ -22,6 +22,9 @@ pub(super) static STYLE_SOURCE: LazyLock<String> =
 pub(super) struct SignInPage<'a> {
     offer: &'a Offer,
     asked: Asked,
+    /// The mailbox in two parts: a narrow screen breaks the line between them.
+    local: &'a str,
+    domain: &'a str,
     /// Who is signed in.
     account: Option<String>,
     since: Option<String>,
@@ -47,8 +50,12 @@ impl<'a> SignInPage<'a> {
             let somebody = || "Somebody".to_owned();
             offer.granted.map(|_| somebody())
         });
+        let at = offer.mailbox.find('@').map_or(0, |at| at + 1);
+        let (local, domain) = offer.mailbox.split_at_checked(at).unwrap_or(("", &offer.mailbox));
         Self {
             offer,
+            local,
+            domain,
             asked: Asked::of(&offer.scopes, &offer.mailbox),
             since: offer.granted.map(in_words),
             unregistered: registered

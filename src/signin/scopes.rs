@@ -51,8 +51,8 @@ const KNOWN: &[(&str, &[Permission])] = &[
 /// What a sign-in asks a person for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
-    /// After "let somebody": "read and send mail as jane@example.com".
-    pub(super) in_short: String,
+    /// After "let somebody" and before the mailbox: "read and send mail as".
+    pub(super) in_short: &'static str,
     /// One by one.
     pub(super) items: Vec<String>,
     /// As the provider calls them.
@@ -65,7 +65,7 @@ impl Asked {
         permissions.sort_unstable();
         permissions.dedup();
         // A refresh token is what all of this is for, whether a scope says so or not.
-        let stay = "Do so until you or an administrator withdraw the access, without asking you again".to_owned();
+        let stay = "Keep this access, without asking you again, until you or an administrator withdraw it".to_owned();
         let mut items: Vec<_> = permissions
             .iter()
             .filter(|permission| **permission != Stay)
@@ -79,7 +79,7 @@ impl Asked {
         );
         items.push(stay);
         Self {
-            in_short: in_short(permissions.contains(&Read), permissions.contains(&Send), mailbox),
+            in_short: in_short(permissions.contains(&Read), permissions.contains(&Send)),
             items,
             scopes: scopes.to_vec(),
         }
@@ -91,7 +91,7 @@ impl Permission {
         match self {
             Read => format!("Read, sort and delete mail in {mailbox}"),
             Send => format!("Send mail as {mailbox}"),
-            Stay => "Do so until the access is withdrawn".to_owned(),
+            Stay => "Keep this access until it is withdrawn".to_owned(),
             Identity => "See which account signs in, to be sure that it is the right one".to_owned(),
         }
     }
@@ -108,12 +108,12 @@ fn permissions_unknown(scope: &str) -> bool {
     permissions(scope).is_empty()
 }
 
-fn in_short(read: bool, send: bool, mailbox: &str) -> String {
+const fn in_short(read: bool, send: bool) -> &'static str {
     match (read, send) {
-        (true, true) => format!("read and send mail as {mailbox}"),
-        (true, false) => format!("read the mail of {mailbox}"),
-        (false, true) => format!("send mail as {mailbox}"),
-        (false, false) => format!("use the mailbox {mailbox}"),
+        (true, true) => "read and send mail as",
+        (true, false) => "read the mail of",
+        (false, true) => "send mail as",
+        (false, false) => "use the mailbox",
     }
 }
 
@@ -129,24 +129,18 @@ mod tests {
     #[test]
     fn scopes_are_said_in_a_persons_words() {
         for (scopes, words) in [
-            (
-                &["https://mail.google.com/", "openid"][..],
-                "read and send mail as jane@example.com",
-            ),
+            (&["https://mail.google.com/", "openid"][..], "read and send mail as"),
             (
                 &[
                     "https://outlook.office.com/IMAP.AccessAsUser.All",
                     "https://outlook.office.com/SMTP.Send",
                     "offline_access",
                 ],
-                "read and send mail as jane@example.com",
+                "read and send mail as",
             ),
-            (
-                &["https://outlook.office.com/POP.AccessAsUser.All"],
-                "read the mail of jane@example.com",
-            ),
-            (&["mail:smtp"], "send mail as jane@example.com"),
-            (&["urn:something"], "use the mailbox jane@example.com"),
+            (&["https://outlook.office.com/POP.AccessAsUser.All"], "read the mail of"),
+            (&["mail:smtp"], "send mail as"),
+            (&["urn:something"], "use the mailbox"),
         ] {
             assert_eq!(asked(scopes).in_short, words);
         }

@@ -253,9 +253,9 @@ impl Notice {
             Ended::SignedIn { account } => {
                 let notice = Self::new(Tone::Good, "You are signed in");
                 let notice = if account == mailbox {
-                    notice.says(format!("{namespace} can use the mailbox {mailbox} from now on."))
+                    notice.says(format!("{namespace} can use the mailbox {mailbox} in a few seconds."))
                 } else {
-                    notice.says(format!("You signed in as {account}. {namespace} can use the mailbox {mailbox} from now on."))
+                    notice.says(format!("You signed in as {account}. {namespace} can use the mailbox {mailbox} in a few seconds."))
                 };
                 notice
                     .says("You can close this page. The access is renewed by itself; you will be asked again only if it is withdrawn or runs out.")

@@ -35,7 +35,7 @@ const PROBLEMS: &[Problem] = &[
 ];
 
 /// Elements that have no end tag.
-const VOID: &[&str] = &["meta", "input", "link", "br", "hr", "img"];
+const VOID: &[&str] = &["meta", "input", "link", "br", "wbr", "hr", "img"];
 
 fn microsoft() -> Offer {
     Offer {

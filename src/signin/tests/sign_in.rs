@@ -18,7 +18,10 @@ async fn the_page_names_who_asks_for_what_where() {
     let server = start().await;
     let page = server.browser().get(&server.page(&offer())).await;
     assert_eq!(page.status, 200);
-    assert_eq!(page.title(), "Let helpdesk read and send mail as support@example.com");
+    assert_eq!(
+        page.title(),
+        "Let helpdesk read and send mail as support@<wbr>example.com"
+    );
     for words in [
         "EmailAsset <b>support</b> in namespace <b>helpdesk</b>",
         "accounts.google.com",
