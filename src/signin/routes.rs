@@ -289,13 +289,16 @@ fn digest(offer: &Offer) -> String {
         digest.update(part.as_bytes());
         digest.update([0]);
     };
-    let texts = [&offer.mailbox, &offer.login, &offer.provider, &offer.callback_key];
-    texts.into_iter().for_each(|text| add(text));
+    for text in [&offer.mailbox, &offer.login, &offer.provider, &offer.callback_key] {
+        add(text);
+    }
     add(offer.issuer.as_deref().unwrap_or_default());
     add(offer.request.as_ref().map_or("", Url::as_str));
     for list in [&offer.hosts, &offer.scopes] {
         add(&list.len().to_string());
-        list.iter().for_each(|text| add(text));
+        for text in list {
+            add(text);
+        }
     }
     URL_SAFE_NO_PAD.encode(digest.finalize())
 }

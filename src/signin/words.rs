@@ -146,10 +146,6 @@ impl Notice {
     }
 
     /// Of a request that went wrong.
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one arm for each page: it reads as the list that it is"
-    )]
     pub(super) fn of_problem(problem: Problem) -> Self {
         const AGAIN: &str = "Open the sign-in link again and press the button.";
         match problem {
@@ -234,10 +230,6 @@ impl Notice {
         notice
     }
 
-    #[expect(
-        clippy::too_many_lines,
-        reason = "one arm for each page: it reads as the list that it is"
-    )]
     fn of_ending(outcome: &Outcome) -> Self {
         let Outcome {
             namespace,

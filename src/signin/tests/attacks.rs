@@ -42,8 +42,8 @@ async fn a_forged_or_damaged_state_is_refused() {
         "",
         "x",
         "%00%ff",
-        &state[..state.len() - 1],
-        &state[1..],
+        state.get(..state.len() - 1).unwrap(),
+        state.get(1..).unwrap(),
         &format!("{state}AAAA"),
         &String::from_utf8(flipped).unwrap(),
         &made_by_others,
@@ -409,7 +409,7 @@ async fn a_result_is_shown_in_its_own_browser_only() {
         (410, "This page can be shown no longer")
     );
     let state = parameter(&leave, "state");
-    for forged in ["x", &state, &path["/result/".len()..path.len() - 2]] {
+    for forged in ["x", &state, path.get("/result/".len()..path.len() - 2).unwrap()] {
         let page = browser.get(&format!("/result/{forged}")).await;
         assert_eq!(page.status, 410, "{forged}");
     }

@@ -70,10 +70,10 @@ async fn headers_that_are_too_large_get_a_page_and_then_not_even_that() {
         );
         let answer = server.say(&words).await;
         // When hyper gives up in the middle, the kernel may drop its answer.
-        if !answer.is_empty() {
-            assert_eq!(Reply::parse(&answer).status, status, "{size}");
-        } else {
+        if answer.is_empty() {
             assert_eq!(size, 100_000);
+        } else {
+            assert_eq!(Reply::parse(&answer).status, status, "{size}");
         }
     }
     assert_eq!(server.browser().get(&page).await.status, 200);

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::rig::{CODE, PUBLIC, ROOMY, back, desk, offer, parameter, replica, start};
 use crate::signin::{NamesIssuer, SignInRefusal, SignedIn, server::Limits, state::challenge};
 
-fn at(time: &str) -> Option<Timestamp> {
-    Some(time.parse().unwrap())
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn it_works_below_a_path() {
 #[tokio::test]
 async fn a_consent_reaches_the_desk_with_all_that_it_needs() {
     let server = start().await;
-    let given = at("2026-11-01T08:00:00Z");
+    let given = Some(at("2026-11-01T08:00:00Z"));
     let offer = crate::signin::Offer {
         granted: given,
         ..offer()
@@ -237,7 +237,7 @@ async fn two_tabs_share_the_browser_and_not_the_sign_in() {
     assert_eq!(page.title(), "You are signed in");
     // What the desk stored shows in the offer.
     server.desk.offers(crate::signin::Offer {
-        granted: at("2026-11-25T08:00:00Z"),
+        granted: Some(at("2026-11-25T08:00:00Z")),
         ..offer()
     });
     let late = browser.come_back(&back(&second, &[("code", CODE)])).await;
@@ -251,7 +251,7 @@ async fn a_sign_in_that_began_before_the_grant_in_use_is_refused_by_every_replic
     let mut browser = one.browser();
     let leave = one.press(&mut browser, &offer()).await;
     one.desk.offers(crate::signin::Offer {
-        granted: at("2026-11-25T08:00:00Z"),
+        granted: Some(at("2026-11-25T08:00:00Z")),
         ..offer()
     });
     let other = replica(one.desk.clone(), PUBLIC, ROOMY).await;
@@ -265,7 +265,7 @@ async fn a_sign_in_that_began_before_the_grant_in_use_is_refused_by_every_replic
 async fn who_is_signed_in_is_shown_with_a_way_to_sign_in_again() {
     let server = start().await;
     let offer = crate::signin::Offer {
-        granted: at("2026-11-25T06:51:00Z"),
+        granted: Some(at("2026-11-25T06:51:00Z")),
         account: Some("jane@example.com".to_owned()),
         ..offer()
     };
