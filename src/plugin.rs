@@ -9,6 +9,7 @@
 //! asset's namespace (but `status -A`, which lists). What goes to standard output is the answer; all that is said besides goes to standard error.
 
 mod arguments;
+mod authorize;
 mod cluster;
 mod exit;
 mod output;
@@ -50,6 +51,7 @@ async fn carry_out(plugin: &Plugin) -> Result<Exit, Problem> {
     match &plugin.command {
         Command::Status(arguments) => status::run(&cluster().await?, arguments).await,
         Command::Refresh(arguments) => refresh::run(&cluster().await?, arguments).await,
+        Command::Authorize(arguments) => authorize::run(&cluster().await?, arguments).await,
         _ => Err(Problem::usage("not built yet")),
     }
 }
