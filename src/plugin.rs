@@ -10,16 +10,22 @@
 
 mod arguments;
 mod authorize;
+mod check;
 mod cluster;
+mod completion;
 mod exit;
+mod files;
+mod import;
 mod output;
 mod proxy;
 mod refresh;
 mod report;
+mod sasl;
 mod status;
 mod story;
 mod table;
 mod terminal;
+mod token;
 mod words;
 
 #[cfg(test)]
@@ -52,6 +58,10 @@ async fn carry_out(plugin: &Plugin) -> Result<Exit, Problem> {
         Command::Status(arguments) => status::run(&cluster().await?, arguments).await,
         Command::Refresh(arguments) => refresh::run(&cluster().await?, arguments).await,
         Command::Authorize(arguments) => authorize::run(&cluster().await?, arguments).await,
-        _ => Err(Problem::usage("not built yet")),
+        Command::Token(arguments) => token::run(&cluster().await?, arguments).await,
+        Command::Import(arguments) => import::run(arguments, plugin.cluster.namespace.as_deref()),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Completion(arguments) => Ok(completion::run(arguments)),
+        Command::Complete { words } => Ok(completion::complete(words).await),
     }
 }

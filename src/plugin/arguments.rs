@@ -1,4 +1,6 @@
-//! What can be asked: the command line.
+//! What can be asked: the command line. The comments on it are what `--help` prints, so they have no marks of Markdown.
+
+#![allow(clippy::doc_markdown, reason = "the comments are printed in a terminal")]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -132,6 +134,9 @@ pub(super) struct ImportArguments {
     /// The mailbox; needed unless the file says
     #[arg(long)]
     pub(super) email: Option<String>,
+    /// Which account of the file, where it holds several: as the file names it
+    #[arg(long)]
+    pub(super) account: Option<String>,
     /// Name of the asset; default: what stands before the @ of the mailbox
     #[arg(long)]
     pub(super) name: Option<String>,
@@ -161,6 +166,14 @@ pub(super) struct CheckArguments {
     /// Public URL of the operator's sign-in pages: tells which redirect URI has to be registered
     #[arg(long, value_name = "URL")]
     pub(super) public_url: Option<url::Url>,
+    /// What keys of labels and annotations of a token Secret may begin with, as in the operator's own --allow-label
+    #[arg(
+        long,
+        value_name = "PREFIX",
+        value_delimiter = ',',
+        default_value = "app.kubernetes.io/"
+    )]
+    pub(super) allow_label: Vec<String>,
 }
 
 #[derive(Debug, Args)]

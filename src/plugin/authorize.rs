@@ -52,14 +52,11 @@ const SEEN_LIMIT: Duration = Duration::from_secs(20);
 pub(super) async fn run(cluster: &Cluster, arguments: &AuthorizeArguments) -> Result<Exit, Problem> {
     let asset = cluster.asset(&arguments.name).await?;
     refuse_what_needs_no_person(&asset)?;
-    let signing_in = async {
-        if arguments.device || asset.spec.oauth2.grant == Grant::DeviceCode {
-            device::run(cluster, arguments, asset).await
-        } else {
-            in_browser(cluster, arguments).await
-        }
-    };
-    signing_in.await
+    if arguments.device || asset.spec.oauth2.grant == Grant::DeviceCode {
+        Box::pin(device::run(cluster, arguments, asset)).await
+    } else {
+        Box::pin(in_browser(cluster, arguments)).await
+    }
 }
 
 fn refuse_what_needs_no_person(asset: &EmailAsset) -> Result<(), Problem> {

@@ -20,7 +20,7 @@ const LONGEST: usize = 500;
 
 /// A code to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Code {
+struct Shown {
     page: String,
     code: String,
     expires: Option<Timestamp>,
@@ -44,7 +44,7 @@ pub(super) async fn run(cluster: &Cluster, arguments: &AuthorizeArguments, asset
     finish(cluster, asset).await
 }
 
-async fn code(cluster: &Cluster, asset: &EmailAsset, before: &Before, request: &str) -> Result<Code, Problem> {
+async fn code(cluster: &Cluster, asset: &EmailAsset, before: &Before, request: &str) -> Result<Shown, Problem> {
     let name = asset.metadata.name.as_deref().unwrap_or_default();
     let _waiting = Waiting::show("Waiting for a code");
     let until = Instant::now() + PREPARE_LIMIT;
@@ -72,9 +72,9 @@ async fn code(cluster: &Cluster, asset: &EmailAsset, before: &Before, request: &
     }
 }
 
-fn code_of(asset: &EmailAsset) -> Option<Code> {
+fn code_of(asset: &EmailAsset) -> Option<Shown> {
     let sign_in = asset.status.as_ref()?.sign_in.as_ref()?;
-    Some(Code {
+    Some(Shown {
         page: sign_in.verification_url.clone()?,
         code: sign_in.user_code.clone()?,
         expires: sign_in.expiration_time.as_ref().map(|time| time.0),
@@ -99,14 +99,14 @@ fn no_code(asset: &EmailAsset, cluster: &Cluster) -> String {
     }
 }
 
-fn show(code: &Code, asset: &EmailAsset, cluster: &Cluster) {
+fn show(code: &Shown, asset: &EmailAsset, cluster: &Cluster) {
     let screen = Screen::of_errors();
     for line in words(code, asset, &cluster.namespace, screen, Timestamp::now()) {
         tell(&line);
     }
 }
 
-fn words(code: &Code, asset: &EmailAsset, namespace: &str, screen: Screen, now: Timestamp) -> Vec<String> {
+fn words(code: &Shown, asset: &EmailAsset, namespace: &str, screen: Screen, now: Timestamp) -> Vec<String> {
     let (page, user_code) = (harmless(&code.page, LONGEST), harmless(&code.code, LONGEST));
     let mut lines = vec![
         format!(
