@@ -11,6 +11,7 @@ use super::arguments::ClusterArguments;
 use super::exit::{Exit, Problem};
 use super::proxy;
 use super::terminal::harmless;
+use super::words::without_number;
 use crate::api::EmailAsset;
 
 /// How long one call may take.
@@ -146,8 +147,13 @@ async fn config(arguments: &ClusterArguments) -> Result<Config, Problem> {
             });
         }
         Err(error) => {
+            let file = arguments
+                .kubeconfig
+                .as_ref()
+                .map(|file| format!(" at {}", file.display()));
             return Err(unusable(format!(
-                "There is no kubeconfig that can be read: {}. Set KUBECONFIG or --kubeconfig to the file that kubectl uses.",
+                "There is no kubeconfig that can be read{}: {}. Set KUBECONFIG or --kubeconfig to the file that kubectl uses.",
+                file.unwrap_or_default(),
                 harmless(&innermost(&error), LONGEST_QUOTE)
             )));
         }
@@ -255,7 +261,7 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = last.source() {
         last = source;
     }
-    last.to_string().trim_end_matches('.').to_owned()
+    without_number(last.to_string().trim_end_matches('.')).to_owned()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::exit::Problem;
+use super::words::without_number;
 
 /// Largest file that is read, in bytes. Manifests and token files are far smaller.
 const LARGEST: u64 = 16 * 1024 * 1024;
@@ -12,7 +13,12 @@ const LARGEST: u64 = 16 * 1024 * 1024;
 /// Its contents.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     let named = path.display();
-    let unreadable = |error: io::Error| Problem::usage(format!("{named} cannot be read: {error}."));
+    let unreadable = |error: io::Error| {
+        Problem::usage(format!(
+            "{named} cannot be read: {}.",
+            without_number(&error.to_string())
+        ))
+    };
     let mut contents = Vec::new();
     if path == Path::new("-") {
         io::stdin()

@@ -176,3 +176,30 @@ fn the_data_for_programs_has_the_documented_fields() {
         })
     );
 }
+
+/// `UPDATE_HELP=1 cargo test --lib plugin::` writes it anew.
+#[test]
+fn the_help_is_as_it_was_read_in_review() {
+    let mut help = String::new();
+    let mut command = <super::Plugin as clap::CommandFactory>::command();
+    command.build();
+    help.push_str(&command.render_help().to_string());
+    for name in [
+        "authorize",
+        "status",
+        "refresh",
+        "token",
+        "import",
+        "check",
+        "completion",
+    ] {
+        let command = command.find_subcommand_mut(name).unwrap();
+        help.push_str(&format!("\n$ kubectl emailasset {name} -h\n{}", command.render_help()));
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/plugin/help.txt");
+    if std::env::var_os("UPDATE_HELP").is_some() {
+        std::fs::write(file, &help).unwrap();
+    }
+    let read = std::fs::read_to_string(file).unwrap_or_default();
+    assert_eq!(help, read, "UPDATE_HELP=1 writes src/plugin/help.txt anew");
+}

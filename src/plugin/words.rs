@@ -25,6 +25,12 @@ pub(super) fn roughly(duration: SignedDuration) -> String {
     }
 }
 
+/// An error of the system without its number.
+#[must_use]
+pub(super) fn without_number(error: &str) -> &str {
+    error.split(" (os error ").next().unwrap_or(error)
+}
+
 /// Breaks a text into lines of at most `width` columns. A word that is longer, such as a link, keeps a line of its own whole, so that it can be copied.
 #[must_use]
 pub(super) fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {

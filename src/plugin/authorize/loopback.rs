@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use super::callback::{self, Callback, Consented, Refused};
 use super::pages::{Page, page};
 use crate::plugin::exit::{Exit, Problem};
+use crate::plugin::words::without_number;
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS: usize = 16;
@@ -67,7 +68,8 @@ impl Loopback {
             Problem::new(
                 Exit::Usage,
                 format!(
-                    "Port {port} of this machine cannot be listened on: {error}. Choose another with --port, or leave it out where any port is accepted."
+                    "Port {port} of this machine cannot be listened on: {}. Choose another with --port, or leave it out where any port is accepted.",
+                    without_number(&error.to_string())
                 ),
             )
         };

@@ -114,7 +114,7 @@ fn a_field_that_is_not_indented_is_said_to_belong_below_spec() {
 #[test]
 fn one_bad_document_hides_no_other_and_lists_are_opened() {
     let bad = GOOD.replace("support@example.com", "support");
-    let indented: String = bad.lines().map(|line| format!("    {line}\n")).collect();
+    let indented = format!("    {}\n", bad.trim_end().replace('\n', "\n    "));
     let list = format!("apiVersion: v1\nkind: List\nitems:\n  -\n{indented}");
     let text = format!("a: [\n---\n{GOOD}---\n{list}");
     let found = checked(&text);
