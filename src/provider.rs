@@ -20,7 +20,7 @@ pub use catalogue::{
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
 pub use resolve::{Endpoints, ResolveError, resolve};
 pub use servers::Server;
-pub use sign_in::{Identity, SignIn};
+pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
 
 #[cfg(test)]
 mod tests;

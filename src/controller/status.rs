@@ -228,7 +228,7 @@ fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<Turn>
     events
 }
 
-fn cut(note: String) -> String {
+pub(super) fn cut(note: String) -> String {
     if note.len() <= LONGEST_NOTE {
         return note;
     }

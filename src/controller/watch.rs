@@ -18,6 +18,7 @@ use super::{
     context::Context,
     lean::{SecretMeta, Watched},
     observe::key_of,
+    responses,
 };
 use crate::store::{Change, Index, Key, Kind, Seen};
 
@@ -87,7 +88,7 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
 
 /// Takes one event into the index; `Some` after a whole list.
 fn take_in(
-    context: &Context,
+    context: &Arc<Context>,
     namespace: Option<&str>,
     kind: Kind,
     event: watcher::Event<SecretMeta>,
@@ -127,6 +128,9 @@ fn take_in(
     };
     if change == Change::Changed {
         context.wake_dependents(&key);
+        if kind == Kind::Response && index.get(&key).is_some() {
+            responses::take(context, key);
+        }
     }
     None
 }

@@ -118,6 +118,17 @@ impl HostPolicy {
         }
     }
 
+    /// For the access token of an asset: the hosts that issue it, the entry's own, and those that the client's Secret names.
+    #[must_use]
+    pub fn for_access_token(endpoints: &Endpoints, annotation: Option<&str>) -> Self {
+        let issuing = [&endpoints.token_url, &endpoints.refresh_url].map(Authority::of);
+        let own = issuing
+            .iter()
+            .chain(&endpoints.own_hosts)
+            .chain(&endpoints.sign_in.identity.hosts);
+        Self::new(&own.cloned().collect::<Vec<_>>(), annotation)
+    }
+
     /// Whether a request with the Secret's contents may go to this URL.
     #[must_use]
     pub fn allows(&self, url: &Url) -> bool {
