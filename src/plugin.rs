@@ -36,7 +36,7 @@ use cluster::Cluster;
 
 pub use arguments::Plugin;
 pub use exit::{Exit, Problem};
-pub use report::{Act, GrantReport, Report, Token, Trouble, Who};
+pub use report::{Act, GrantReport, LastRefusal, Report, Token, Trouble, Who};
 pub use story::story;
 pub use terminal::{Paint, Screen};
 

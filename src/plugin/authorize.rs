@@ -38,6 +38,7 @@ use super::story::in_short;
 use super::terminal::{Screen, Waiting, harmless, print, tell};
 use crate::api::{ConditionType, EmailAsset, Grant, Reason};
 use crate::lifecycle;
+use crate::provider::{self, Catalogue};
 
 /// Between two looks at the cluster.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -86,7 +87,7 @@ async fn in_browser(cluster: &Cluster, arguments: &AuthorizeArguments) -> Result
         ));
     };
     let secrets = request::Secrets::make()?;
-    let loopback = Loopback::open(loopback_host(asset.spec.provider.as_deref()), arguments.port).await?;
+    let loopback = Loopback::open(loopback_host(&asset), arguments.port).await?;
     let redirect_uri = loopback.redirect_uri();
     let link = request::link(
         authorization_request(&asset).unwrap_or_default(),
@@ -176,8 +177,7 @@ fn obstacle(asset: &EmailAsset) -> Option<Problem> {
         return None;
     }
     let stalled = lifecycle::condition(&status.conditions, ConditionType::Stalled)?;
-    let waits_for_a_person = [Reason::SignInRequired, Reason::Pending].map(Reason::as_str);
-    let in_the_way = stalled.status == "True" && !waits_for_a_person.contains(&stalled.reason.as_str());
+    let in_the_way = stalled.status == "True" && !waits_for_a_person(&stalled.reason);
     in_the_way.then(|| {
         Problem::new(
             Exit::Found,
@@ -190,11 +190,22 @@ fn obstacle(asset: &EmailAsset) -> Option<Problem> {
     })
 }
 
-/// The loopback name that the provider's clients register. Entra ignores the port of `localhost`, but lets nobody register `127.0.0.1` on its page
-/// (learn.microsoft.com: redirect URI restrictions, localhost exceptions); for everybody else RFC 8252 section 8.3 advises against `localhost`.
-fn loopback_host(provider: Option<&str>) -> Host {
-    match provider {
-        Some("microsoft") => Host::Name,
+/// Whether a sign-in is what mends it.
+fn waits_for_a_person(reason: &str) -> bool {
+    let reason = Reason::parse(reason);
+    let ended = [Reason::GrantRevoked, Reason::GrantExpired, Reason::GrantLost];
+    matches!(reason, Some(Reason::SignInRequired | Reason::Pending))
+        || reason.is_some_and(|reason| ended.contains(&reason) || verdict::is_refusal(reason))
+}
+
+/// The loopback name that the provider's clients register: the catalogue's fact. A spec that this plugin is too old for gets the address, which
+/// RFC 8252 section 8.3 advises.
+fn loopback_host(asset: &EmailAsset) -> Host {
+    let endpoints = Catalogue::built_in()
+        .ok()
+        .and_then(|catalogue| provider::resolve(&asset.spec, catalogue).ok());
+    match endpoints {
+        Some(endpoints) if endpoints.sign_in.loopback_host == "localhost" => Host::Name,
         _ => Host::Address,
     }
 }

@@ -38,6 +38,9 @@ pub struct Report {
     /// What does not work, also while the token is still valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
+    /// The last sign-in that changed nothing, until one works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_refusal: Option<LastRefusal>,
     /// Who has to do something.
     pub act: Act,
 }
@@ -83,6 +86,21 @@ pub struct Trouble {
     /// When it is tried again by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Timestamp>,
+}
+
+/// A sign-in that changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastRefusal {
+    /// The reason, as in Events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What happened and the next step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
 }
 
 /// Who has to do something.
@@ -150,6 +168,15 @@ impl Report {
                 account: grant.account.clone(),
                 grant_time: moment(grant.grant_time.as_ref()),
             }),
+            last_refusal: status
+                .sign_in
+                .as_ref()
+                .and_then(|sign_in| sign_in.last_refusal.as_ref())
+                .map(|refusal| LastRefusal {
+                    reason: refusal.reason.clone(),
+                    message: refusal.message.clone(),
+                    time: moment(refusal.time.as_ref()),
+                }),
             act: act(asset, trouble.as_ref()),
             trouble,
         }

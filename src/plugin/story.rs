@@ -51,6 +51,7 @@ pub fn story(asset: &EmailAsset, now: Timestamp, screen: Screen) -> String {
     next(&mut told, &report, now);
     grant(&mut told, asset, &report, now);
     trouble(&mut told, &report, now);
+    refusal(&mut told, &report, now);
     stale_spec(&mut told, asset);
     to_do(&mut told, asset, &report);
     told.text
@@ -196,6 +197,27 @@ fn trouble(told: &mut Told, report: &Report, now: Timestamp) {
     let reason = told.screen.doubtful(&trouble.reason);
     let answer = format!("{reason}{}{}", count.unwrap_or_default(), again.unwrap_or_default());
     told.paragraph("Trouble", &answer, &trouble.message);
+}
+
+/// A sign-in that changed nothing while all goes on; where nothing does, the trouble tells it already.
+fn refusal(told: &mut Told, report: &Report, now: Timestamp) {
+    let Some(refusal) = &report.last_refusal else { return };
+    let message = refusal.message.as_deref().unwrap_or_default();
+    let told_already = |text: &str| !message.is_empty() && text.contains(message);
+    if told_already(&report.message)
+        || report
+            .trouble
+            .as_ref()
+            .is_some_and(|trouble| told_already(&trouble.message))
+    {
+        return;
+    }
+    let reason = told.screen.doubtful(refusal.reason.as_deref().unwrap_or("refused"));
+    let when = refusal
+        .time
+        .map(|time| format!(", {}", distance(time, now)))
+        .unwrap_or_default();
+    told.paragraph("Refused", &format!("a sign-in ({reason}){when}"), message);
 }
 
 fn stale_spec(told: &mut Told, asset: &EmailAsset) {

@@ -102,6 +102,18 @@ fn who_must_sign_in_gets_the_command_and_the_link() {
 }
 
 #[test]
+fn a_refused_sign_in_is_told_while_the_older_grant_goes_on() {
+    let mut status = fresh();
+    status["signIn"] = json!({"lastRefusal": {"reason": "WrongAccount", "message": "jane@example.com signed in.", "time": "2026-11-25T09:55:00Z"}});
+    let told = told("AuthorizationCode", &status);
+    assert!(
+        told.contains("  Refused     a sign-in (WrongAccount), 5 min ago\n              jane@example.com signed in.\n"),
+        "{told}"
+    );
+    assert!(told.contains("To do       nothing\n"), "{told}");
+}
+
+#[test]
 fn an_asset_that_nobody_looked_at_makes_one_ask_for_the_operator() {
     let told = told("RefreshToken", &json!({"observedGeneration": -1}));
     assert!(told.contains("whether the operator is running"), "{told}");

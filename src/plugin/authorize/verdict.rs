@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::api::{ConditionType, EmailAsset, FailureStatus, Reason};
+use crate::api::{ConditionType, EmailAsset, FailureStatus, Reason, SignInRefusalStatus};
 use crate::lifecycle;
 use crate::plugin::terminal::harmless;
 
@@ -18,6 +18,7 @@ const LONGEST: usize = 2_000;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Before {
     granted: Option<Time>,
+    refusal: Option<SignInRefusalStatus>,
     failure: Option<FailureStatus>,
     conditions: Vec<Condition>,
     events: BTreeSet<Seen>,
@@ -48,6 +49,7 @@ impl Before {
         let status = asset.status.as_ref();
         Self {
             granted: granted(asset).cloned(),
+            refusal: refusal(asset).cloned(),
             failure: status.and_then(|status| status.failure.clone()),
             conditions: status.map(|status| status.conditions.clone()).unwrap_or_default(),
             events: events.iter().map(seen).collect(),
@@ -66,6 +68,9 @@ impl Before {
         if is_new && authorized.is_some_and(|said| said.status == "True") {
             return Verdict::SignedIn;
         }
+        let of_sign_in = refusal(asset)
+            .filter(|refusal| Some(*refusal) != self.refusal.as_ref())
+            .map(|refusal| (refusal.reason.as_deref(), refusal.message.as_deref()));
         let of_failure = asset
             .status
             .as_ref()
@@ -80,11 +85,17 @@ impl Before {
             .iter()
             .filter(|event| event.type_.as_deref() == Some("Warning") && !self.events.contains(&seen(event)))
             .map(|event| (event.reason.as_deref(), event.message.as_deref()));
-        let refusal = of_failure
+        let refusal = of_sign_in
             .into_iter()
+            .chain(of_failure)
             .chain(of_conditions)
             .chain(of_events)
-            .find_map(|(reason, message)| Some((reason.filter(|reason| is_refusal(reason))?, message)));
+            .find_map(|(reason, message)| {
+                Some((
+                    reason.filter(|reason| Reason::parse(reason).is_some_and(is_refusal))?,
+                    message,
+                ))
+            });
         match refusal {
             Some((reason, message)) => Verdict::Refused {
                 reason: reason.to_owned(),
@@ -99,23 +110,25 @@ fn granted(asset: &EmailAsset) -> Option<&Time> {
     asset.status.as_ref()?.grant.as_ref()?.grant_time.as_ref()
 }
 
+fn refusal(asset: &EmailAsset) -> Option<&SignInRefusalStatus> {
+    asset.status.as_ref()?.sign_in.as_ref()?.last_refusal.as_ref()
+}
+
 fn seen(event: &Event) -> Seen {
     (event.metadata.uid.clone(), event.metadata.resource_version.clone())
 }
 
 /// The reasons that the operator gives for a sign-in that changed nothing.
-fn is_refusal(reason: &str) -> bool {
+pub(super) const fn is_refusal(reason: Reason) -> bool {
     matches!(
-        Reason::parse(reason),
-        Some(
-            Reason::WrongAccount
-                | Reason::IdentityUnproven
-                | Reason::ScopeNotGranted
-                | Reason::ConsentDenied
-                | Reason::AdminConsentRequired
-                | Reason::NoRefreshToken
-                | Reason::SignInFailed
-        )
+        reason,
+        Reason::WrongAccount
+            | Reason::IdentityUnproven
+            | Reason::ScopeNotGranted
+            | Reason::ConsentDenied
+            | Reason::AdminConsentRequired
+            | Reason::NoRefreshToken
+            | Reason::SignInFailed
     )
 }
 
@@ -164,12 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_found_in_the_failure_the_conditions_or_an_event() {
+    fn a_refusal_is_found_in_the_sign_in_the_failure_the_conditions_or_an_event() {
         let before = asset(&json!({"conditions": [condition("Authorized", "False", "SignInRequired")]}));
         let before_events = [event("1", "Warning", "WrongAccount")];
         let seen = Before::of(&before, &before_events);
         assert_eq!(seen.verdict(&before, &before_events), Verdict::Open);
 
+        let told = asset(&json!({"signIn": {"lastRefusal": {"reason": "NoRefreshToken", "message": "said"}}}));
+        assert_eq!(seen.verdict(&told, &before_events), refused("NoRefreshToken"));
+        assert_eq!(Before::of(&told, &[]).verdict(&told, &[]), Verdict::Open);
         let failed = asset(&json!({"failure": {"reason": "ConsentDenied", "message": "said"}}));
         assert_eq!(seen.verdict(&failed, &before_events), refused("ConsentDenied"));
         let said = asset(&json!({"conditions": [condition("Authorized", "False", "WrongAccount")]}));
