@@ -44,10 +44,12 @@ use crate::provider::{self, Catalogue};
 const PAUSE: Duration = Duration::from_millis(250);
 /// How long the operator may take to prepare the request, or a code.
 const PREPARE_LIMIT: Duration = Duration::from_secs(45);
-/// How long it may take to redeem what was handed over: the code lives for a minute at many providers.
-const REDEEM_LIMIT: Duration = Duration::from_secs(90);
-/// How long the verdict may take to be seen after the Secret has gone, and the token after the verdict.
-const SEEN_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to come for what was handed over: the code lives for a minute at many providers.
+const TAKE_LIMIT: Duration = Duration::from_secs(90);
+/// How long it may take after that, to ask the provider for tokens and keys and to say what came of it.
+const REDEEM_LIMIT: Duration = Duration::from_secs(120);
+/// How long the token may take to be published after that.
+const TOKEN_LIMIT: Duration = Duration::from_secs(20);
 
 /// Signs a person in.
 pub(super) async fn run(cluster: &Cluster, arguments: &AuthorizeArguments) -> Result<Exit, Problem> {
@@ -268,12 +270,12 @@ fn refusal(refused: &Refused) -> Problem {
 /// Waits for what the operator makes of what it was handed.
 async fn redeemed(cluster: &Cluster, name: &str, before: &Before, handed: &Handed) -> Result<EmailAsset, Problem> {
     let _waiting = Waiting::show("Waiting for the operator");
-    let mut until = Instant::now() + REDEEM_LIMIT;
+    let mut until = Instant::now() + TAKE_LIMIT;
     let mut taken = false;
     loop {
         if !taken && !handed.is_there(cluster).await? {
             taken = true;
-            until = Instant::now() + SEEN_LIMIT;
+            until = Instant::now() + REDEEM_LIMIT;
         }
         let asset = cluster.asset(name).await?;
         // Events cost a list, and say something new only when the operator is done.
@@ -300,7 +302,7 @@ fn unanswered(cluster: &Cluster, name: &str, taken: bool) -> String {
         format!(
             "The operator has not taken the consent within {} s, so it was withdrawn; nothing was changed. Is the operator running, and does it watch namespace {}? \
              {look}",
-            REDEEM_LIMIT.as_secs(),
+            TAKE_LIMIT.as_secs(),
             cluster.namespace
         )
     }
@@ -314,7 +316,7 @@ fn refused_by_operator(reason: &str, message: &str) -> Problem {
 async fn finish(cluster: &Cluster, asset: EmailAsset) -> Result<Exit, Problem> {
     let name = asset.metadata.name.clone().unwrap_or_default();
     let account = |asset: &EmailAsset| asset.status.as_ref()?.grant.as_ref()?.account.clone();
-    let until = Instant::now() + SEEN_LIMIT;
+    let until = Instant::now() + TOKEN_LIMIT;
     let mut asset = asset;
     {
         let _waiting = Waiting::show("Waiting for the token");

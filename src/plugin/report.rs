@@ -244,9 +244,9 @@ fn act(asset: &EmailAsset, trouble: Option<&Trouble>) -> Act {
 #[must_use]
 pub(super) fn authorize_command(asset: &EmailAsset) -> String {
     format!(
-        "kubectl emailasset authorize {} -n {}",
-        asset.name_any(),
-        asset.namespace().unwrap_or_default()
+        "kubectl emailasset authorize -n {} {}",
+        asset.namespace().unwrap_or_default(),
+        asset.name_any()
     )
 }
 

@@ -3,9 +3,9 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::report::{Report, Who};
+use super::report::{Report, Trouble, Who};
 use super::terminal::{Screen, harmless};
-use super::words::{distance, roughly, wrapped};
+use super::words::{self, distance, roughly};
 use crate::api::{EmailAsset, Grant};
 
 /// Columns of the label before each paragraph.
@@ -75,7 +75,7 @@ impl Told {
             .screen
             .wrap_at()
             .map(|width| width.saturating_sub(LABEL + 2).max(30));
-        let mut lines = wrapped(&sentences, width).into_iter();
+        let mut lines = words::sentences(&sentences, width).into_iter();
         let first = match (answer, lines.next().unwrap_or_default()) {
             ("", first) => first,
             (answer, first) if first.is_empty() => answer.to_owned(),
@@ -133,12 +133,13 @@ fn readiness(told: &mut Told, report: &Report, now: Timestamp) {
                 .filter(|expires| *expires <= now)
                 .map(|expires| format!(", the last token ended {} ({expires})", distance(expires, now)));
             let ended = ended.unwrap_or_default();
-            let same = report
+            let tries = report
                 .trouble
                 .as_ref()
-                .is_some_and(|trouble| trouble.message == report.message);
-            let message = if same { "" } else { report.message.as_str() };
-            told.paragraph("Ready", &format!("{answer} ({}){ended}", report.reason), message);
+                .filter(|trouble| is_the_same(trouble, report))
+                .map(|trouble| tries(trouble, now));
+            let answer = format!("{answer} ({}){ended}{}", report.reason, tries.unwrap_or_default());
+            told.paragraph("Ready", &answer, &report.message);
         }
     }
 }
@@ -186,17 +187,36 @@ fn grant(told: &mut Told, asset: &EmailAsset, report: &Report, now: Timestamp) {
 }
 
 fn trouble(told: &mut Told, report: &Report, now: Timestamp) {
-    let Some(trouble) = &report.trouble else { return };
+    let Some(trouble) = report
+        .trouble
+        .as_ref()
+        .filter(|trouble| report.ready || !is_the_same(trouble, report))
+    else {
+        return;
+    };
+    let reason = told.screen.doubtful(&trouble.reason);
+    told.paragraph("Trouble", &format!("{reason}{}", tries(trouble, now)), &trouble.message);
+}
+
+/// Whether the trouble is what keeps the asset from being ready: then that tells it.
+fn is_the_same(trouble: &Trouble, report: &Report) -> bool {
+    trouble.reason == report.reason && trouble.message == report.message
+}
+
+/// How often it failed, and when it is tried again.
+fn tries(trouble: &Trouble, now: Timestamp) -> String {
     let count = trouble
         .count
         .filter(|count| *count > 1)
         .map(|count| format!(", {count} times in a row"));
-    let again = trouble
-        .next_attempt_time
-        .map(|time| format!(", tried again {}", distance(time, now)));
-    let reason = told.screen.doubtful(&trouble.reason);
-    let answer = format!("{reason}{}{}", count.unwrap_or_default(), again.unwrap_or_default());
-    told.paragraph("Trouble", &answer, &trouble.message);
+    let again = trouble.next_attempt_time.map(|time| {
+        if time > now {
+            format!(", next try {}", distance(time, now))
+        } else {
+            ", being tried again".to_owned()
+        }
+    });
+    format!("{}{}", count.unwrap_or_default(), again.unwrap_or_default())
 }
 
 /// A sign-in that changed nothing while all goes on; where nothing does, the trouble tells it already.

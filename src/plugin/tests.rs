@@ -71,7 +71,7 @@ fn a_failing_refresh_is_told_while_the_token_is_valid() {
         "support@example.com at google, EmailAsset helpdesk/support\n\
          \x20 Ready       yes, Secret support-token holds a token that is valid for 60 min (until 2026-11-25T11:00:00Z)\n\
          \x20 Seed taken  support@example.com, 3 days ago (2026-11-22T10:00:00Z)\n\
-         \x20 Trouble     Retrying, 3 times in a row, tried again in 20 s\n\
+         \x20 Trouble     Retrying, 3 times in a row, next try in 20 s\n\
          \x20             Google could not answer.\n\
          \x20 To do       nothing\n"
     );
@@ -92,10 +92,9 @@ fn who_must_sign_in_gets_the_command_and_the_link() {
         told("AuthorizationCode", &status),
         "support@example.com at google, EmailAsset helpdesk/support\n\
          \x20 Ready       no (SignInRequired)\n\
-         \x20 Trouble     SignInRequired\n\
          \x20             Nobody has signed in for support@example.com yet.\n\
          \x20 To do       support@example.com signs in:\n\
-         \x20               kubectl emailasset authorize support -n helpdesk\n\
+         \x20               kubectl emailasset authorize -n helpdesk support\n\
          \x20             or opens in a browser:\n\
          \x20               https://mail.corp.example/sign-in/helpdesk/support?key=1\n"
     );
@@ -156,18 +155,27 @@ fn a_table_is_plain_columns_in_a_pipe_and_drawn_on_a_terminal() {
     ];
     assert_eq!(
         table(&reports, now(), Span::All, Columns::Usual, Screen::Plain),
-        "NAMESPACE   NAME      EMAIL                 PROVIDER   READY   REASON         EXPIRES   ACTS\n\
-         helpdesk    support   support@example.com   google     yes     Fresh          60_min    -\n\
-         helpdesk    support   support@example.com   google     yes     GrantRevoked   60_min    owner\n\
-         helpdesk    support   support@example.com   google     no      -              -         admin\n"
+        "NAMESPACE   NAME      EMAIL                 PROVIDER   READY   REASON         EXPIRES                ACTS\n\
+         helpdesk    support   support@example.com   google     yes     Fresh          2026-11-25T11:00:00Z   -\n\
+         helpdesk    support   support@example.com   google     yes     GrantRevoked   2026-11-25T11:00:00Z   owner\n\
+         helpdesk    support   support@example.com   google     no      -              -                      admin\n"
     );
     let screen = Screen::Terminal {
         width: 120,
         paint: Paint::None,
     };
     let drawn = table(&reports, now(), Span::One, Columns::Wide, screen);
-    assert!(drawn.contains("│ support ┆"), "{drawn}");
-    assert!(drawn.lines().all(|line| line.chars().count() <= 120), "{drawn}");
+    assert!(drawn.contains("60 min") && drawn.contains("──"), "{drawn}");
+    let narrow = Screen::Terminal {
+        width: 60,
+        paint: Paint::None,
+    };
+    let narrow = table(&reports, now(), Span::All, Columns::Usual, narrow);
+    assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+    assert!(
+        narrow.contains("support") && narrow.contains("ACTS") && !narrow.contains("PROVIDER"),
+        "{narrow}"
+    );
 }
 
 #[test]
@@ -184,7 +192,7 @@ fn the_data_for_programs_has_the_documented_fields() {
             "token": {"secretName": "support-token", "expirationTime": "2026-11-25T11:00:00Z", "renewalTime": "2026-11-25T10:35:00Z"},
             "grant": {"account": "support@example.com", "grantTime": "2026-11-22T10:00:00Z"},
             "trouble": {"reason": "GrantRevoked", "message": "Taken back."},
-            "act": {"who": "owner", "command": "kubectl emailasset authorize support -n helpdesk", "link": "https://mail.corp.example/s"},
+            "act": {"who": "owner", "command": "kubectl emailasset authorize -n helpdesk support", "link": "https://mail.corp.example/s"},
         })
     );
 }

@@ -31,6 +31,19 @@ pub(super) fn without_number(error: &str) -> &str {
     error.split(" (os error ").next().unwrap_or(error)
 }
 
+/// Breaks sentences into lines, and keeps a command whole that ends them: a person copies it.
+#[must_use]
+pub(super) fn sentences(text: &str, width: Option<usize>) -> Vec<String> {
+    match text.rsplit_once(": kubectl ").filter(|_| width.is_some()) {
+        Some((before, command)) => {
+            let mut lines = wrapped(&format!("{before}:"), width);
+            lines.push(format!("  kubectl {command}"));
+            lines
+        }
+        None => wrapped(text, width),
+    }
+}
+
 /// Breaks a text into lines of at most `width` columns. A word that is longer, such as a link, keeps a line of its own whole, so that it can be copied.
 #[must_use]
 pub(super) fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
@@ -65,6 +78,20 @@ mod tests {
         ] {
             assert_eq!(distance(moment.parse().unwrap(), now), told);
         }
+    }
+
+    #[test]
+    fn a_command_at_the_end_stays_whole() {
+        let text = "It is gone. Create it: kubectl create secret generic -n helpdesk oauth-client";
+        assert_eq!(
+            sentences(text, Some(12)),
+            [
+                "It is gone.",
+                "Create it:",
+                "  kubectl create secret generic -n helpdesk oauth-client"
+            ]
+        );
+        assert_eq!(sentences(text, None), [text]);
     }
 
     #[test]
