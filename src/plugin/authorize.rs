@@ -185,7 +185,7 @@ fn obstacle(asset: &EmailAsset) -> Option<Problem> {
             Exit::Found,
             format!(
                 "No sign-in can begin ({}): {}",
-                stalled.reason,
+                harmless(&stalled.reason, 100),
                 harmless(&stalled.message, 2_000)
             ),
         )

@@ -213,6 +213,7 @@ fn asset(
         }
         _ => problems.push("spec: is missing".to_owned()),
     }
+    problems.extend(unknown_provider(value, catalogue));
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -229,6 +230,22 @@ fn asset(
     };
     let redirect_uri = clients::redirect_uri(&asset, &endpoints, public_url);
     Ok(redirect_uri.and_then(|redirect_uri| clients::advice(&asset, &redirect_uri, clients)))
+}
+
+/// Said beside what the schema finds: a person wants to correct all at once.
+fn unknown_provider(value: &Value, catalogue: &Catalogue) -> Option<String> {
+    let given = value.pointer("/spec/provider")?.as_str()?;
+    if catalogue.get(given).is_some() {
+        return None;
+    }
+    let known: Vec<&str> = catalogue.keys().collect();
+    let meant = nearest(given, known.iter().copied()).map(|meant| format!(" (did you mean {meant}?)"));
+    let given: String = given.chars().take(80).collect();
+    Some(format!(
+        "spec.provider: is {given:?}, which is not in the catalogue: use one of {}{}, or leave it out and set spec.oauth2.tokenURL",
+        known.join(", "),
+        meant.unwrap_or_default()
+    ))
 }
 
 /// A problem with a whole part begins with its colon.

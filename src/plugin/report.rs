@@ -7,8 +7,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 use serde::Serialize;
 
+use super::terminal::harmless;
 use crate::api::{ConditionType, EmailAsset, FailureClass, Grant, Reason};
 use crate::lifecycle;
+
+/// Longest name, reason, code or address that is taken over, in characters. Whoever may write a status could put anything there.
+const LONGEST: usize = 2_048;
 
 /// How one asset stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -147,7 +151,7 @@ impl Report {
             .and_then(|token| moment(token.expiration_time.as_ref()));
         let trouble = trouble(asset);
         let (reason, message) = match ready {
-            Some(ready) => (ready.reason.clone(), ready.message.clone()),
+            Some(ready) => (plain(&ready.reason), ready.message.clone()),
             None => (String::new(), "The operator has not looked at it yet.".to_owned()),
         };
         Self {
@@ -160,12 +164,12 @@ impl Report {
             reason,
             message,
             token: status.token.as_ref().map(|token| Token {
-                secret_name: token.secret_name.clone(),
+                secret_name: token.secret_name.as_deref().map(plain),
                 expiration_time: expires,
                 renewal_time: moment(token.renewal_time.as_ref()),
             }),
             grant: status.grant.as_ref().map(|grant| GrantReport {
-                account: grant.account.clone(),
+                account: grant.account.as_deref().map(plain),
                 grant_time: moment(grant.grant_time.as_ref()),
             }),
             last_refusal: status
@@ -173,7 +177,7 @@ impl Report {
                 .as_ref()
                 .and_then(|sign_in| sign_in.last_refusal.as_ref())
                 .map(|refusal| LastRefusal {
-                    reason: refusal.reason.clone(),
+                    reason: refusal.reason.as_deref().map(plain),
                     message: refusal.message.clone(),
                     time: moment(refusal.time.as_ref()),
                 }),
@@ -181,6 +185,10 @@ impl Report {
             trouble,
         }
     }
+}
+
+fn plain(text: &str) -> String {
+    harmless(text, LONGEST)
 }
 
 fn moment(time: Option<&Time>) -> Option<Timestamp> {
@@ -204,7 +212,7 @@ fn trouble(asset: &EmailAsset) -> Option<Trouble> {
         .filter(pending)?;
     let failure = status.failure.as_ref();
     Some(Trouble {
-        reason: said.reason.clone(),
+        reason: plain(&said.reason),
         message: said.message.clone(),
         count: failure.and_then(|failure| failure.count),
         next_attempt_time: failure.and_then(|failure| moment(failure.next_attempt_time.as_ref())),
@@ -232,10 +240,10 @@ fn act(asset: &EmailAsset, trouble: Option<&Trouble>) -> Act {
         act.command = Some(authorize_command(asset));
         let sign_in = asset.status.as_ref().and_then(|status| status.sign_in.as_ref());
         act.link = sign_in.and_then(|sign_in| match asset.spec.oauth2.grant {
-            Grant::DeviceCode => sign_in.verification_url.clone(),
-            _ => sign_in.url.clone(),
+            Grant::DeviceCode => sign_in.verification_url.as_deref().map(plain),
+            _ => sign_in.url.as_deref().map(plain),
         });
-        act.code = sign_in.and_then(|sign_in| sign_in.user_code.clone());
+        act.code = sign_in.and_then(|sign_in| sign_in.user_code.as_deref().map(plain));
     }
     act
 }

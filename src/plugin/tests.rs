@@ -140,8 +140,13 @@ fn only_a_terminal_gets_colours_and_only_if_it_wants_them() {
 #[test]
 fn a_message_cannot_steer_the_terminal() {
     let mut status = fresh();
-    status["conditions"][2] = condition("Refreshed", "False", "Retrying", "bad\u{1b}[2Jthing");
-    assert!(!told("RefreshToken", &status).contains('\u{1b}'));
+    let bad = "bad\u{1b}[2Jthing";
+    status["conditions"][2] = condition("Refreshed", "False", bad, bad);
+    status["token"]["secretName"] = json!(bad);
+    status["grant"]["account"] = json!(bad);
+    status["signIn"] = json!({"lastRefusal": {"reason": bad, "message": bad}, "url": bad});
+    let told = told("RefreshToken", &status);
+    assert!(told.contains("thing") && !told.contains('\u{1b}'), "{told}");
 }
 
 #[test]

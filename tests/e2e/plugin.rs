@@ -483,6 +483,11 @@ async fn status_refresh_and_token_work_with_a_real_operator() {
     let listed: Value = serde_json::from_str(&said.output).unwrap();
     assert_eq!(listed["assets"][0]["ready"], true);
 
+    let said = person
+        .run(&["__complete", "--", "status", "-n", &stage.namespace, "s"])
+        .await;
+    assert_eq!(said.output, "support\n:4\n");
+
     let said = person.run(&["refresh", "support", "-o", "json"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     stage.wait_for_generation("support", 2).await;

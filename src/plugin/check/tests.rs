@@ -72,7 +72,7 @@ fn each_problem_says_where_it_is_what_was_found_and_what_is_accepted() {
         ),
         (
             ("provider: google", "provider: gogle"),
-            "spec.provider is \"gogle\", which is not in the catalogue",
+            "spec.provider: is \"gogle\", which is not in the catalogue: use one of ",
         ),
         (
             ("email: support@example.com", "email: support"),
@@ -100,6 +100,16 @@ fn each_problem_says_where_it_is_what_was_found_and_what_is_accepted() {
             "{found:?}"
         );
     }
+}
+
+#[test]
+fn a_provider_that_is_not_known_is_said_beside_all_else() {
+    let text = GOOD
+        .replace("provider: google", "provider: gogle")
+        .replace("grant:", "gant:");
+    let found = checked(&text);
+    assert_eq!(found.problems.len(), 3, "{found:#?}");
+    assert!(found.problems[2].contains("did you mean google?"), "{found:#?}");
 }
 
 #[test]
