@@ -205,10 +205,9 @@ fn the_data_for_programs_has_the_documented_fields() {
 /// `UPDATE_HELP=1 cargo test --lib plugin::` writes it anew.
 #[test]
 fn the_help_is_as_it_was_read_in_review() {
-    let mut help = String::new();
-    let mut command = <super::Plugin as clap::CommandFactory>::command();
+    let mut command = <super::Plugin as clap::CommandFactory>::command().term_width(100);
     command.build();
-    help.push_str(&command.render_help().to_string());
+    let mut help = command.render_help().to_string();
     for name in [
         "authorize",
         "status",
@@ -219,7 +218,15 @@ fn the_help_is_as_it_was_read_in_review() {
         "completion",
     ] {
         let command = command.find_subcommand_mut(name).unwrap();
-        help.push_str(&format!("\n$ kubectl emailasset {name} -h\n{}", command.render_help()));
+        let own = command.render_help().to_string();
+        help.extend([
+            "
+$ kubectl emailasset ",
+            name,
+            " -h
+",
+            &own,
+        ]);
     }
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/plugin/help.txt");
     if std::env::var_os("UPDATE_HELP").is_some() {
