@@ -91,6 +91,8 @@ impl From<SignInRefusal> for Ended {
             SignInRefusal::ConsentDenied => Self::ConsentDenied,
             SignInRefusal::AdminConsentRequired => Self::AdminConsentRequired,
             SignInRefusal::Superseded => Self::Superseded,
+            // Not in a browser.
+            SignInRefusal::CodeExpired => Self::ProviderError { code: None },
             SignInRefusal::Failed { message } => Self::Failed {
                 message: bounded(&message, SENTENCES),
             },
