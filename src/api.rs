@@ -31,7 +31,8 @@ pub use spec::{
     Rotation, Security, TokenSecret,
 };
 pub use status::{
-    EmailAssetStatus, EndpointsStatus, FailureStatus, GrantStatus, HandledRequests, ServerStatus, TokenStatus,
+    EmailAssetStatus, EndpointsStatus, FailureStatus, GrantStatus, HandledRequests, ServerStatus, SignInRefusalStatus,
+    SignInStatus, TokenStatus,
 };
 pub use validate::{AllowedKeys, Violation, validate};
 

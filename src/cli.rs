@@ -8,6 +8,7 @@
 use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use url::{Host, Url};
 
 use crate::telemetry::logs::Format;
 
@@ -66,6 +67,9 @@ pub struct Run {
     /// Where it may send credentials, and how.
     #[command(flatten)]
     pub network: Network,
+    /// Where people sign in.
+    #[command(flatten)]
+    pub sign_in: SignIn,
     /// How much it does at a time.
     #[command(flatten)]
     pub limits: Limits,
@@ -186,6 +190,47 @@ pub struct Network {
     /// After that its outcome is unknown: the provider may have rotated the refresh token. Rather too long than too short.
     #[arg(long, env = "EMAILASSET_TOKEN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     pub token_timeout: Duration,
+}
+
+/// The pages where people sign in.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sign-in")]
+pub struct SignIn {
+    /// The address under which people reach the sign-in pages, such as https://mail.example.com
+    ///
+    /// Links in the status and the callback URLs that are registered at providers begin with it, so it should never change. Without it nobody can sign in in a
+    /// browser; kubectl emailasset authorize works all the same. Plain http is for a loopback address alone.
+    #[arg(long, env = "EMAILASSET_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub public_url: Option<Url>,
+
+    /// Address and port of the sign-in pages
+    ///
+    /// Put an Ingress or a Gateway with TLS before it. It answers only where --public-url is set.
+    #[arg(
+        long,
+        env = "EMAILASSET_SIGN_IN_LISTEN",
+        value_name = "ADDRESS:PORT",
+        default_value = "[::]:8081"
+    )]
+    pub sign_in_listen: SocketAddr,
+}
+
+/// https with a host, nothing after it but perhaps a path.
+fn public_url(text: &str) -> Result<Url, String> {
+    let expected = "expected an https URL such as https://mail.example.com, without query and fragment";
+    let url = Url::parse(text).map_err(|_| expected.to_owned())?;
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if plain && (url.scheme() == "https" || url.scheme() == "http" && loopback) {
+        Ok(url)
+    } else {
+        Err(expected.to_owned())
+    }
 }
 
 /// Limits on parallel work.

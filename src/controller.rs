@@ -10,7 +10,9 @@
 //! anything. What must never be interrupted (`redeem`) runs on tasks of its own, which the end of leadership does not touch and shutdown waits for.
 
 mod clients;
+mod consent;
 mod context;
+mod desk;
 mod explain;
 mod gates;
 mod lean;
@@ -18,6 +20,7 @@ mod observe;
 mod pass;
 mod redeem;
 mod registry;
+mod responses;
 mod status;
 mod watch;
 
@@ -25,7 +28,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use kube::{
-    Client, ResourceExt,
+    Client, Resource, ResourceExt,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -37,12 +40,13 @@ use tokio_stream::wrappers::{UnboundedReceiverStream, WatchStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
-pub use self::context::Settings;
 use self::{context::Context, gates::Gates, lean::Watched, pass::Pass, registry::Registry, watch::Synced};
+pub use self::{context::Settings, desk::Reception};
 use crate::{
     leader::{Fence, Leadership},
     oauth::TokenClient,
     provider::Catalogue,
+    signin::Links,
     store::{Index, Key, Kind, Secrets, spool::Spool},
     telemetry::{
         health::Readiness,
@@ -66,21 +70,27 @@ pub struct Parts {
     pub leadership: channel::Receiver<Leadership>,
     /// Told when the caches are in sync.
     pub readiness: Readiness,
+    /// Links to sign-in pages; none: nobody can sign in in a browser.
+    pub links: Option<Links>,
     /// Set on SIGTERM.
     pub stopping: CancellationToken,
 }
 
 /// Runs a replica until it is told to stop, and everything that is open is finished.
 ///
-/// `announce` receives the metrics, which need the caches of this run.
-pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Metrics>)) {
+/// `announce` receives the metrics and the sign-in desk, which need the caches of this run.
+pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Metrics>, Reception)) {
     let (assets, writer) = reflector::store();
     let (waker, woken) = mpsc::unbounded_channel();
     let metrics = Arc::new(metrics(&assets));
-    announce(Arc::clone(&metrics));
     let tracker = TaskTracker::new();
     let namespaces = settings.namespaces.clone();
+    let synced = Synced::new();
+    let scopes = watch::scopes(&namespaces);
+    let wanted = scopes.len().saturating_mul(Kind::ALL.len().saturating_add(1));
     let context = Arc::new(Context {
+        links: parts.links,
+        synced: (synced.clone(), wanted),
         secrets: Secrets::new(
             parts.client.clone(),
             settings.api_timeout,
@@ -104,17 +114,19 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         settings,
     });
 
+    announce(Arc::clone(&context.metrics), Reception(Arc::clone(&context)));
     redeem::heal(&context);
-    let synced = Synced::new();
-    let scopes = watch::scopes(&namespaces);
-    let wanted = watch_secrets(&context, &scopes, &synced).saturating_add(scopes.len());
+    watch_secrets(&context, &scopes, &synced);
     let synced_now = synced.clone();
     let leadership = parts.leadership.clone();
-    let metrics_of_leadership = Arc::clone(&context.metrics);
+    let leader = Arc::clone(&context);
     let reconsider = stream::once(async move { synced_now.reached(wanted).await })
         .filter_map(|()| std::future::ready(None))
         .chain(WatchStream::new(parts.leadership).filter_map(move |now| {
-            metrics_of_leadership.leadership_is(now);
+            leader.metrics.leadership_is(now);
+            if now == Leadership::Leading {
+                responses::take_all(&leader);
+            }
             // A replica on standby does nothing with an asset: looking at all of them would be in vain.
             std::future::ready((now == Leadership::Leading).then_some(()))
         }));
@@ -180,17 +192,19 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
     if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
         return Action::await_change();
     }
-    let Ok(readable) = &asset.0 else {
-        status::write_unreadable(&context, &key, &asset).await;
-        return Action::await_change();
+    let mut readable = match asset.asset() {
+        Ok(readable) => readable,
+        Err(problem) => {
+            status::write_unreadable(&context, &key, asset.meta(), &problem).await;
+            return Action::await_change();
+        }
     };
-    let mut readable = Arc::clone(readable);
     // The queue took its copy a moment ago. A status of ours that the watch has shown since is in the cache, and no longer remembered beside it.
     if context.registry.is_outdated(&key, &readable)
         && let Some(newer) = context.assets.get(&context::reference(&key))
-        && let Ok(newer) = &newer.0
+        && let Ok(newer) = newer.asset()
     {
-        readable = Arc::clone(newer);
+        readable = newer;
     }
     let pass = Pass::new(Arc::clone(&context), key, readable, place);
     let (action, outcome) = Box::pin(pass.run()).await;
@@ -206,15 +220,14 @@ fn gates(width: usize, waker: mpsc::UnboundedSender<ObjectRef<Watched>>) -> Gate
     })
 }
 
-/// Starts the watches on Secrets, and says how many there are.
-fn watch_secrets(context: &Arc<Context>, scopes: &[Option<String>], synced: &Synced) -> usize {
+/// Starts the watches on Secrets.
+fn watch_secrets(context: &Arc<Context>, scopes: &[Option<String>], synced: &Synced) {
     for scope in scopes {
         for kind in Kind::ALL {
             let watch = watch::secrets(Arc::clone(context), scope.clone(), kind, synced.clone());
             context.tracker.spawn(until(context.stopping.clone(), watch));
         }
     }
-    scopes.len().saturating_mul(Kind::ALL.len())
 }
 
 async fn until(stopping: CancellationToken, task: impl Future<Output = ()>) {
@@ -224,28 +237,16 @@ async fn until(stopping: CancellationToken, task: impl Future<Output = ()>) {
 /// Metrics whose series of assets are read from the cache at each scrape: they cost no memory and never outlive an asset.
 fn metrics(assets: &reflector::Store<Watched>) -> Metrics {
     let assets = assets.clone();
-    Metrics::new(move || {
-        let readable = assets
-            .state()
-            .into_iter()
-            .filter_map(|asset| asset.0.as_ref().ok().map(|asset| sample(asset)));
-        readable.collect()
-    })
+    Metrics::new(move || assets.state().iter().map(|asset| sample(asset)).collect())
 }
 
-fn sample(asset: &crate::api::EmailAsset) -> AssetSample {
-    let status = asset.status.as_ref();
-    let ready =
-        status.and_then(|status| crate::lifecycle::condition(&status.conditions, crate::api::ConditionType::Ready));
+fn sample(asset: &Watched) -> AssetSample {
+    let sample = asset.sample();
     AssetSample {
         namespace: asset.namespace().unwrap_or_default(),
         name: asset.name_any(),
-        ready: if ready.is_some_and(|ready| ready.status == "True") {
-            Ready::Yes
-        } else {
-            Ready::No
-        },
-        expiration: status.and_then(|status| status.token.as_ref()?.expiration_time.as_ref().map(|time| time.0)),
+        ready: if sample.ready { Ready::Yes } else { Ready::No },
+        expiration: sample.expiration,
     }
 }
 

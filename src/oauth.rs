@@ -1,4 +1,5 @@
-//! One exchange with a token endpoint: the refresh-token grant, client authentication, the answer and its class.
+//! One exchange with an authorization server: redeeming a refresh token, an authorization code or a device code; client authentication, the answer and its class;
+//! and who signed in ([`identity`]).
 //!
 //! [`TokenClient::redeem`] sends one request and says how it ended. It never retries: only the caller knows whether a second
 //! request could kill a rotating grant (invariant 2). This room touches HTTP and nothing else.
@@ -27,8 +28,11 @@ pub mod address;
 pub mod answer;
 pub mod certificates;
 pub mod classify;
+pub mod device;
 mod echo;
+pub mod exchange;
 mod headers;
+pub mod identity;
 pub mod redeem;
 pub mod request;
 pub mod transport;
@@ -37,6 +41,14 @@ pub use address::PrivateAddresses;
 pub use answer::Answer;
 pub use certificates::{CaBundle, CaBundleError};
 pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
+pub use device::{DeviceAuthorization, DeviceFailure, DevicePoll, DevicePolled, DeviceRequest};
+pub use exchange::CodeExchange;
+pub use identity::{
+    Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, prove,
+};
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
 pub use transport::{HttpError, HttpSettings, ProxySetting};
+
+#[cfg(test)]
+mod tests;

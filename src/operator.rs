@@ -11,6 +11,7 @@ use kube::{
     client::ClientBuilder,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::limit::ConcurrencyLimitLayer;
@@ -23,7 +24,11 @@ use crate::{
     leader::{self, Election, Fence, Leadership},
     oauth::{CaBundle, HttpSettings, PrivateAddresses, TokenClient},
     provider::Catalogue,
-    store::spool::{Spool, Whose},
+    signin::{self, Links, keys::Keys},
+    store::{
+        Secrets,
+        spool::{Spool, Whose},
+    },
     telemetry::{
         health::{Readiness, Server},
         logs, panics,
@@ -53,6 +58,7 @@ pub async fn run(settings: Run) -> Result<()> {
     let shutdown_grace = settings.replicas.shutdown_grace;
     info!(version = env!("CARGO_PKG_VERSION"), %instance, namespace = %settings.cluster.namespace, "starting");
 
+    let links = links(&client, &settings).await?;
     let (fence, leadership, election) = elect(&client, &settings, &spool, &instance, &stopping);
     let parts = Parts {
         client,
@@ -62,26 +68,38 @@ pub async fn run(settings: Run) -> Result<()> {
         fence,
         leadership,
         readiness: readiness.clone(),
+        links: links.clone(),
         stopping: stopping.clone(),
     };
     let listen = settings.telemetry.listen;
-    let (announce, metrics) = tokio::sync::oneshot::channel();
+    let (announce, announced) = tokio::sync::oneshot::channel();
     let replica = tokio::spawn(controller::run(
         parts,
         controller_settings(&settings, instance),
-        |metrics| {
+        |metrics, reception| {
             // The receiver waits right below.
-            let _ = announce.send(metrics);
+            let _ = announce.send((metrics, reception));
         },
     ));
-    let server = Server::bind(listen, metrics.await?, readiness).await?;
+    let (metrics, reception) = announced.await?;
+    let server = Server::bind(listen, metrics, readiness).await?;
     let server = tokio::spawn(server.run(stopping.clone()));
+    let pages = match links {
+        Some(links) => {
+            let pages = signin::Server::bind(settings.sign_in.sign_in_listen, links, Arc::new(reception)).await?;
+            Some(tokio::spawn(pages.run(stopping.clone())))
+        }
+        None => None,
+    };
 
     stop_signal().await?;
     info!("stopping: nothing new is opened");
     stopping.cancel();
     let finish = async {
         let _ = election.await;
+        if let Some(pages) = pages {
+            let _ = pages.await;
+        }
         replica.await
     };
     match tokio::time::timeout(shutdown_grace, finish).await {
@@ -111,6 +129,42 @@ fn controller_settings(settings: &Run, instance: String) -> Settings {
                 .map(|prefix| format!("{}*", prefix.trim_end_matches('*'))),
         ),
     }
+}
+
+/// Links to sign-in pages, made with the operator's own keys; none without a public address.
+async fn links(client: &Client, settings: &Run) -> Result<Option<Links>> {
+    let Some(public_url) = settings.sign_in.public_url.clone() else {
+        return Ok(None);
+    };
+    let namespace = &settings.cluster.namespace;
+    let secrets = Secrets::new(client.clone(), controller::API_TIMEOUT, Arc::new(|_, _| {}));
+    let fresh = SecretString::from(hexadecimal(Keys::generate()?.expose_secret()));
+    let own = secrets.own_keys(namespace, &fresh).await.with_context(|| {
+        format!(
+            "--public-url needs the operator's own keys; check that it may get and create secrets in namespace {namespace} (deploy/kustomize has the Role)"
+        )
+    })?;
+    let bytes = SecretSlice::from(bytes(own.expose_secret()));
+    let keys = Keys::new(bytes.expose_secret())?;
+    Ok(Some(Links::new(&public_url, Arc::new(keys))?))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+/// The bytes that hexadecimal digits stand for; digits that are none are left out.
+fn bytes(digits: &str) -> Vec<u8> {
+    let values: Vec<u8> = digits
+        .chars()
+        .filter_map(|digit| u8::try_from(digit.to_digit(16)?).ok())
+        .collect();
+    values
+        .chunks_exact(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+        .collect()
 }
 
 /// A client for the API server that makes so many requests at a time and never retries by itself: the controller knows better when.

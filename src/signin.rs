@@ -6,6 +6,25 @@
 //!
 //! This room knows HTTP, links, states and words. What an asset is and what becomes of an authorization code is the [`Desk`]'s business, which the controller
 //! keeps. A request without a button pressed in this very browser changes nothing.
+//!
+//! Nothing that the way back needs is kept in memory: the state that travels through the provider holds it, sealed with keys that all replicas share ([`keys`]).
+//! So any replica may answer any request, also after a restart. Begin reading at `routes.rs`, then `callback.rs`.
+
+mod answer;
+mod browser;
+mod callback;
+mod ended;
+pub mod keys;
+mod links;
+mod no;
+mod pages;
+mod rate;
+mod routes;
+mod scopes;
+mod server;
+mod state;
+mod used;
+mod words;
 
 use std::future::Future;
 
@@ -13,7 +32,9 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
-pub use crate::lifecycle::SignInRefusal;
+pub use crate::{lifecycle::SignInRefusal, provider::NamesIssuer};
+pub use links::{Links, PublicUrlError};
+pub use server::{ListenError, Server};
 
 /// What the pages need of the rest of the operator.
 pub trait Desk: Send + Sync + 'static {
@@ -70,15 +91,6 @@ pub struct Offer {
     pub registered_callbacks: Option<Vec<String>>,
 }
 
-/// Whether a provider names its issuer in each authorization response (`authorization_response_iss_parameter_supported`, RFC 9207 section 3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NamesIssuer {
-    /// It does: a response without `iss` is not its own.
-    Always,
-    /// It may.
-    Perhaps,
-}
-
 /// What came back from a provider, on its way to the token endpoint. Cannot be printed.
 pub struct Consent {
     /// Namespace of the asset.
@@ -107,3 +119,6 @@ pub struct SignedIn {
     /// Who signed in, as the provider says.
     pub account: String,
 }
+
+#[cfg(test)]
+mod tests;

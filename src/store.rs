@@ -7,7 +7,9 @@ pub mod annotations;
 pub mod grant;
 mod index;
 pub mod inputs;
+pub mod keys;
 mod secrets;
+pub mod sign_in;
 pub mod spool;
 pub mod token;
 

@@ -102,6 +102,9 @@ pub struct SignInStatus {
     /// The authorization request but for `redirect_uri`, `state`, `nonce` and the PKCE challenge, which `kubectl emailasset authorize` adds.
     #[serde(rename = "authorizationRequest", skip_serializing_if = "Option::is_none")]
     pub authorization_request: Option<String>,
+    /// The last sign-in that changed nothing, until one works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_refusal: Option<SignInRefusalStatus>,
     /// Grant `DeviceCode`: the page where the code is entered.
     #[serde(rename = "verificationURL", skip_serializing_if = "Option::is_none")]
     pub verification_url: Option<String>,
@@ -111,6 +114,21 @@ pub struct SignInStatus {
     /// Grant `DeviceCode`: until when the code is good.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
+}
+
+/// A sign-in that changed nothing.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct SignInRefusalStatus {
+    /// The reason, as in the conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What happened and the next step, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When it happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<Time>,
 }
 
 /// The values in effect, after catalogue and overrides.

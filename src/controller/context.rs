@@ -12,12 +12,13 @@ use kube::{
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{clients::Clients, gates::Gates, lean::Watched, registry::Registry};
+use super::{clients::Clients, gates::Gates, lean::Watched, registry::Registry, watch::Synced};
 use crate::{
     api::{AllowedKeys, names},
     leader::Fence,
     oauth::{Class, Outcome, TokenClient},
     provider::Catalogue,
+    signin::Links,
     store::{Index, Key, Kind, OnWrite, Secrets, StoreError, spool::Spool},
     telemetry::metrics::{Metrics, RequestClass, RequestOutcome, Resource, WriteResult},
 };
@@ -60,9 +61,19 @@ pub(super) struct Context {
     /// Set on SIGTERM: nothing new is opened.
     pub(super) stopping: CancellationToken,
     pub(super) waker: mpsc::UnboundedSender<ObjectRef<Watched>>,
+    /// Links to sign-in pages; none: the operator has no public address.
+    pub(super) links: Option<Links>,
+    /// How many watches have delivered their first list, and how many there are.
+    pub(super) synced: (Synced, usize),
 }
 
 impl Context {
+    /// Returns when all watches have delivered their first list.
+    pub(super) async fn caches_are_synced(&self) {
+        let (synced, wanted) = &self.synced;
+        synced.reached(*wanted).await;
+    }
+
     /// Has the asset looked at again.
     pub(super) fn wake(&self, asset: &Key) {
         // The receiver is gone only when the controller is shutting down.

@@ -111,24 +111,24 @@ fn advice(question: &Question<'_>, refusal: &Refusal, reason: Reason) -> String 
         Reason::Throttled => "It goes on by itself when the time has come; do not retry by hand.".to_owned(),
         Reason::GrantLost => format!(
             "An earlier answer with the newest refresh token was lost on the way, and the one before it is not accepted any more. {}",
-            lifecycle::new_seed(names)
+            lifecycle::new_grant(names)
         ),
         Reason::GrantRevoked => {
             format!(
                 "The grant is no longer valid: it was revoked, or the password was changed. {}",
-                lifecycle::new_seed(names)
+                lifecycle::new_grant(names)
             )
         }
-        Reason::GrantExpired => format!("The grant has run out. {}", lifecycle::new_seed(names)),
+        Reason::GrantExpired => format!("The grant has run out. {}", lifecycle::new_grant(names)),
         Reason::SeedRejected if question.grant_lives => format!(
             "The grant in use goes on working. {}",
             if refusal.class == Class::Reauthorize {
-                lifecycle::new_seed(names)
+                lifecycle::new_grant(names)
             } else {
                 format!("Check {client} and the scopes.")
             }
         ),
-        Reason::SeedRejected => lifecycle::new_seed(names),
+        Reason::SeedRejected => lifecycle::new_grant(names),
         Reason::PolicyBlocked => format!(
             "A policy forbids it; signing in again will not help. Ask an admin of {} to allow this client and its scopes.",
             question.endpoints.display_name
@@ -248,7 +248,7 @@ fn spent_seed(code: &str, what: &str, names: &Names) -> Failure {
         message: format!(
             "{what} The refresh token in Secret {} was sent twice without an answer and may be spent. {}",
             lifecycle::seed_place(names),
-            lifecycle::new_seed(names)
+            lifecycle::new_grant(names)
         ),
         retry_after: None,
         trace_id: None,
@@ -290,4 +290,42 @@ pub(super) fn no_ca_bundle(message: String) -> Failure {
         retry_after: None,
         trace_id: None,
     }
+}
+
+/// The server did not take what a person's sign-in was answered with.
+pub(super) fn code_refused(names: &Names, endpoints: &Endpoints, refusal: &Refusal) -> String {
+    let provider = &endpoints.display_name;
+    let words = refusal
+        .description
+        .as_deref()
+        .map(|words| format!(": \u{201c}{words}\u{201d}"))
+        .unwrap_or_default();
+    let client = if names.client.is_empty() {
+        "spec.oauth2.clientID".to_owned()
+    } else {
+        format!("Secret {}", names.client)
+    };
+    let next = match (refusal.class, admin_reason(refusal.cause)) {
+        (Class::Retry | Class::Throttled, _) => {
+            "Nothing was changed. Open the link again in a few minutes.".to_owned()
+        }
+        (Class::Reauthorize, _) => {
+            "The code was too old or used already, or the redirect URI is not the registered one. Nothing was changed. Open the link again.".to_owned()
+        }
+        (Class::AdminConfig, Reason::PolicyBlocked) => format!(
+            "A policy forbids it; signing in again will not help. Nothing was changed. Ask an admin of {provider} to allow this client and its scopes."
+        ),
+        (Class::AdminConfig, Reason::ScopeNotGranted) => format!(
+            "The scopes are not accepted: {}. Nothing was changed. Correct spec.oauth2.scopes.",
+            listed(&endpoints.scopes)
+        ),
+        (Class::AdminConfig, Reason::EndpointUnusable) => format!(
+            "The token endpoint {} does not work as one. Nothing was changed. Correct spec.oauth2.tokenURL.",
+            endpoints.token_url
+        ),
+        (Class::AdminConfig | Class::Bug, _) => {
+            format!("Nothing was changed. An admin must look at the OAuth client in {client}.")
+        }
+    };
+    format!("{provider} did not take the sign-in ({}){words}. {next}", code(refusal))
 }

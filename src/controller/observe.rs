@@ -1,16 +1,19 @@
 //! From caches to a [`World`]: everything that is known of one asset, without a call.
 
-use jiff::Timestamp;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use super::pass::Pass;
 use crate::{
-    api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, duration, names},
+    api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, SignInStatus, duration, names},
     lifecycle::{
-        Activity, AttemptHolder, GrantSecret, Handover, Heritage, Input, InputVersion, Names, Plan, PlanRefusal,
-        Presence, Retention, SeedClaim, SeedRecord, Slot, Source, TokenSecret, Verdict, World,
+        self, Activity, AttemptHolder, GrantSecret, Handover, Heritage, Input, InputVersion, Names, Plan, PlanRefusal,
+        Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source, TokenSecret, Verdict, World,
     },
-    provider::{self, Endpoints, InputSecret, Server},
+    provider::{self, Endpoints, InputSecret, Server, SignIn},
     store::{Key, Kind, Seen, What, inputs, spool::Whose, token::Rendering},
 };
 
@@ -64,6 +67,7 @@ impl Pass {
                 .as_deref()
                 .and_then(|text| duration::parse(text).ok()),
             retention,
+            sign_in: self.sign_in_status(&endpoints.sign_in),
             rendering: rendering.digest(),
             names: self.names(&endpoints.display_name),
         }
@@ -82,7 +86,69 @@ impl Pass {
             client: client.map(|key| key.to_string()).unwrap_or_default(),
             grant_secret: self.grant_key().to_string(),
             token_secret: self.token_key().to_string(),
+            sign_in: self.sign_in_way(),
         }
+    }
+
+    /// How a person signs in, if the grant begins so.
+    fn sign_in_way(&self) -> Option<SignInWay> {
+        let by = match self.asset.spec.oauth2.grant {
+            api::Grant::AuthorizationCode => SignInBy::Browser,
+            api::Grant::DeviceCode => SignInBy::Device,
+            api::Grant::RefreshToken => return None,
+        };
+        Some(SignInWay {
+            by,
+            login: self.asset.spec.login_email().to_owned(),
+            page: self.page_url(),
+        })
+    }
+
+    /// The page of this asset; none where the operator has no public address, or nobody signs in in a browser.
+    fn page_url(&self) -> Option<String> {
+        let links = self.context.links.as_ref()?;
+        let in_browser = self.asset.spec.oauth2.grant == api::Grant::AuthorizationCode;
+        let (namespace, name) = (&self.key.namespace, &self.key.name);
+        let edition = self.annotation(names::SIGN_IN);
+        in_browser.then(|| {
+            links
+                .page_url(namespace, name, &self.uid, edition.as_deref())
+                .to_string()
+        })
+    }
+
+    /// How a person signs in, as far as it does not depend on the client.
+    fn sign_in_status(&self, sign_in: &SignIn) -> SignInStatus {
+        let in_browser = self.asset.spec.oauth2.grant == api::Grant::AuthorizationCode;
+        let links = self.context.links.as_ref().filter(|_| in_browser);
+        SignInStatus {
+            url: self.page_url(),
+            callback_url: links.map(|links| links.callback_url(&sign_in.callback_key).to_string()),
+            ..SignInStatus::default()
+        }
+    }
+
+    /// The authorization request, as far as it can be written before a person comes: once the client is known.
+    fn authorization_request(&self, world: &World) -> Option<Url> {
+        let sign_in = &self.resolved.as_ref().ok()?.endpoints.sign_in;
+        let in_browser = self.asset.spec.oauth2.grant == api::Grant::AuthorizationCode;
+        let client = lifecycle::known_client(world).filter(|_| in_browser)?;
+        sign_in.authorization_request(client, self.asset.spec.login_email())
+    }
+
+    /// The hosts that the client's Secret names.
+    pub(super) fn client_hosts(&self) -> Option<String> {
+        let seen = self.context.index.get(&self.client_key()?)?;
+        named_hosts(&seen).map(str::to_owned)
+    }
+
+    /// Redirect URIs that the client's own file lists, if it was read and lists any.
+    pub(super) fn registered_callbacks(&self) -> Option<Vec<String>> {
+        let key = self.client_key()?;
+        let seen = self.context.index.get(&key)?;
+        let (_, client) = self.context.clients.get(&key, &seen.version())?;
+        let registration = client.ok()?.registration?;
+        Some(registration.redirect_uris)
     }
 
     /// Our own Secrets hold other assets' tokens: a person who may edit assets but not read Secrets must not get at them by naming one as an input.
@@ -93,7 +159,7 @@ impl Pass {
             .map(|(secret, _)| ("spec.oauth2.refreshTokenSecretRef", secret));
         for (field, key) in client.into_iter().chain(seed) {
             let kind = self.context.index.get(&key).map(|seen| seen.kind());
-            if matches!(kind, Some(Kind::Grant | Kind::Token)) {
+            if matches!(kind, Some(Kind::Grant | Kind::Token | Kind::Response)) {
                 return Err(format!(
                     "{field} names Secret {key}, which the operator itself writes; expected a Secret that you made. Name another Secret there."
                 ));
@@ -132,7 +198,7 @@ impl Pass {
             None
         };
         let grant = self.grant_slot();
-        World {
+        let mut world = World {
             asset_generation: self.asset.metadata.generation.unwrap_or_default(),
             presence: if self.asset.metadata.deletion_timestamp.is_some() {
                 Presence::Leaving
@@ -144,12 +210,8 @@ impl Pass {
             } else {
                 Activity::Active
             },
-            refresh_request: self
-                .asset
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|all| all.get(names::REFRESH).cloned()),
+            refresh_request: self.annotation(names::REFRESH),
+            sign_in_request: self.annotation(names::SIGN_IN),
             jitter: jitter(&self.uid),
             plan: self
                 .resolved
@@ -160,13 +222,23 @@ impl Pass {
             seed: self.seed_input(),
             seed_claim: self.seed_claim(),
             attempt_holder: self.attempt_holder(&grant),
+            device_due: self.device_due(&grant),
             grant,
             grant_sight: self.grant_sight,
             token,
             renamed,
             failed_under: self.failed_under.clone(),
             status: self.status.clone(),
+        };
+        let request = self.authorization_request(&world);
+        if let Ok(plan) = &mut world.plan {
+            plan.sign_in.authorization_request = request.map(String::from);
         }
+        world
+    }
+
+    fn annotation(&self, key: &str) -> Option<String> {
+        self.asset.metadata.annotations.as_ref()?.get(key).cloned()
     }
 
     fn seed_claim(&self) -> SeedClaim {
@@ -200,6 +272,22 @@ impl Pass {
             .is_some_and(|seed| seed.is_edition(version));
         let taken = |record: &SeedRecord| record.fingerprint == *fingerprint && record.verdict == Verdict::Taken;
         same_secret && grant.record.seeds.0.iter().any(taken)
+    }
+
+    /// From when on the server may be asked whether a code was entered: an interval after the last time, and more where it does not answer (RFC 8628 section 3.5).
+    fn device_due(&self, grant: &Slot<GrantSecret>) -> Timestamp {
+        let Some(device) = grant.ours().and_then(|grant| grant.device.as_ref()) else {
+            return now();
+        };
+        let (since, unanswered) = self.context.registry.device_polled(&self.key, &device.request);
+        let interval = Duration::from_secs(device.interval_seconds.into());
+        let wanted = interval.saturating_mul(1 << unanswered.min(5));
+        let left = wanted.saturating_sub(since);
+        // Times of a world are whole seconds: a moment late rather than early.
+        let seconds = i64::try_from(left.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
+        now()
+            .checked_add(SignedDuration::from_secs(seconds))
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn attempt_holder(&self, grant: &Slot<GrantSecret>) -> AttemptHolder {
@@ -271,7 +359,7 @@ impl Pass {
 
     fn seed_input(&self) -> Input<crate::lifecycle::Fingerprint> {
         let Some((key, data_key)) = self.seed_place() else {
-            return Input::Unusable(String::new());
+            return Input::Unnamed;
         };
         let Some(seen) = self.context.index.get(&key) else {
             let create = format!("--from-literal={data_key}=…");
@@ -317,6 +405,7 @@ impl Pass {
         Slot::Ours(GrantSecret {
             record: grant.record.clone(),
             attempt: grant.attempt.clone(),
+            device: grant.device.clone(),
             unanswered: grant.unanswered.clone(),
             retention,
             heritage,
@@ -369,6 +458,7 @@ impl Pass {
     fn foreign<T>(&self, seen: &Seen) -> Slot<T> {
         let (found, adopt) = match &seen.what {
             What::Other { adopt, .. } => ("another type".to_owned(), adopt.as_deref()),
+            What::Response { .. } => ("an authorization response".to_owned(), None),
             What::Token(_) => (of_owner("a token Secret", seen), None),
             What::Grant(_) => (of_owner("a grant Secret", seen), None),
         };

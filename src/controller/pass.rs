@@ -1,5 +1,6 @@
 //! One pass over one asset: decide, act, decide again on what the acts returned, until nothing is left to do; then say how the asset stands.
 
+mod device;
 mod obtain;
 mod tidy;
 
@@ -11,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::{
     clients::ClientRead,
+    consent::{self, Signer},
     context::Context,
     gates::Place,
     observe::{Resolved, now},
@@ -20,7 +22,8 @@ use super::{
 use crate::{
     api::{EmailAsset, EmailAssetStatus},
     lifecycle::{
-        self, Circumstances, Decision, Failure, InputVersion, PlanRefusal, Record, Retention, Sight, Step, World,
+        self, Circumstances, Decision, Failure, InputVersion, Names, PlanRefusal, Record, Retention, Sight,
+        SignInRefusal, Step, World,
     },
     store::{Key, Seen, StoreError, grant::Belongs},
     telemetry::metrics::PassOutcome,
@@ -201,6 +204,9 @@ impl Pass {
             Step::RecordInputs => self.record_inputs(world).await,
             Step::Publish(origin) => self.republish(*origin).await,
             Step::Redeem(redeem) => self.redeem(world, redeem).await,
+            Step::BeginDevice(binding) => self.begin_device(world, binding).await,
+            Step::PollDevice(binding) => self.poll_device(world, binding).await,
+            Step::DropDevice => self.drop_device(world).await,
         }
     }
 
@@ -230,12 +236,33 @@ impl Pass {
         }
     }
 
-    fn belongs(&self) -> Belongs {
+    pub(super) fn belongs(&self) -> Belongs {
         let retention = self
             .resolved
             .as_ref()
             .map_or(Retention::Stays, |resolved| resolved.plan.retention);
         redeem::belongs(&self.key, &self.uid, &self.asset.spec.email, retention)
+    }
+
+    /// The names for messages about this asset; none where its spec cannot be carried out.
+    pub(super) fn resolve_alone(context: &Arc<Context>, key: &Key, asset: &Arc<EmailAsset>) -> Option<Names> {
+        let pass = Self::new(Arc::clone(context), key.clone(), Arc::clone(asset), None);
+        pass.resolved.ok().map(|resolved| resolved.plan.names)
+    }
+
+    /// All that an exchange with the token endpoint needs, if somebody may sign in for this asset now.
+    pub(super) async fn into_signer(mut self) -> Result<Signer, SignInRefusal> {
+        if matches!(self.read_inputs(Needed::Client).await, Flow::Stop(_)) {
+            return Err(consent::failed(
+                "The API server could not be asked. Nothing was changed; open the link again in a minute.",
+            ));
+        }
+        let world = self.world();
+        let binding = lifecycle::may_sign_in(&world).map_err(consent::not_possible)?;
+        let bundle = self.ca_bundle().await;
+        let bundle = bundle.map_err(|failure| consent::not_possible(failure.message))?;
+        let client = self.client_credentials(&binding.client_id);
+        Signer::new(self, world, binding, client, bundle)
     }
 
     fn note_failure(&mut self, failure: Failure) {

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
-use super::{context::Context, observe::now};
+use super::{consent, context::Context, observe::now};
 use crate::{
     leader::Permit,
     lifecycle::{Attempt, Fencing, Lifetime, Record, Redeem, Retention, SeedRecord, Source, Verdict},
@@ -20,6 +20,7 @@ use crate::{
         Key, Seen, StoreError,
         grant::{AttemptPlace, Belongs, End, NewGrant, Stored},
         inputs,
+        sign_in::Unproven,
         spool::EntryId,
         token::AccessToken,
     },
@@ -361,15 +362,28 @@ pub(super) fn heal(context: &Arc<Context>) {
                     context.wake(&key);
                 });
             }
-            Err(error) => {
-                error!(error = %Chain(&error), entry = %id, "dropping a spooled answer");
-                forget(context, &id);
-            }
+            Err(error) => match Unproven::from_spool(&content) {
+                Ok(unproven) => heal_sign_in(context, id, unproven),
+                Err(_) => {
+                    error!(error = %Chain(&error), entry = %id, "dropping a spooled answer");
+                    forget(context, &id);
+                }
+            },
         }
     }
 }
 
-fn forget(context: &Context, id: &EntryId) {
+/// Who signed in is proven when the caches know the asset.
+fn heal_sign_in(context: &Arc<Context>, id: EntryId, unproven: Unproven) {
+    let context = Arc::clone(context);
+    context.tracker.clone().spawn(async move {
+        context.caches_are_synced().await;
+        consent::heal(&context, unproven).await;
+        forget(&context, &id);
+    });
+}
+
+pub(super) fn forget(context: &Context, id: &EntryId) {
     if let Err(error) = context.spool.forget(id) {
         warn!(error = %Chain(&error), entry = %id, "a spooled answer could not be removed");
     }
@@ -377,10 +391,10 @@ fn forget(context: &Context, id: &EntryId) {
 
 /// Waits between tries of a write that must not be given up: 100 ms doubling to 5 s. The first failure is logged.
 #[derive(Default)]
-struct Pauses(u32);
+pub(super) struct Pauses(u32);
 
 impl Pauses {
-    async fn wait(&mut self, asset: &Key, doing: &str, error: &StoreError) {
+    pub(super) async fn wait(&mut self, asset: &Key, doing: &str, error: &StoreError) {
         if self.0 == 0 {
             warn!(%asset, error = %Chain(error), "{doing} failed; trying until it works");
         }

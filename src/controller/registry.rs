@@ -5,9 +5,11 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::Instant;
 
 use crate::{
@@ -36,6 +38,34 @@ struct Memory {
     failed_under: Option<Box<Circumstances>>,
     attempt: Option<(String, Instant)>,
     unpublished: Option<Box<Unpublished>>,
+    device: Option<Box<DevicePolls>>,
+}
+
+/// When a sign-in with a code was asked about last.
+struct DevicePolls {
+    request: String,
+    last: Instant,
+    /// Questions in a row that were not answered.
+    unanswered: u32,
+}
+
+impl DevicePolls {
+    fn first(request: &str, now: Instant) -> Self {
+        Self {
+            request: request.to_owned(),
+            last: now,
+            unanswered: 0,
+        }
+    }
+}
+
+/// Whether a server answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answered {
+    /// It did.
+    Yes,
+    /// It could not be reached, or said nothing.
+    No,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -43,6 +73,9 @@ struct Wakes {
     uid: String,
     generation: i64,
     refresh: Option<String>,
+    sign_in: Option<String>,
+    /// A sign-in that changed nothing is written into the status by the replica that the person came to.
+    refused: Option<Time>,
     deleting: bool,
 }
 
@@ -117,14 +150,16 @@ struct Inner {
 impl Registry {
     /// Takes in an asset as the watch showed it, and says whether a pass could come to another result.
     pub(super) fn take_in(&self, key: &Key, asset: &EmailAsset) -> Change {
+        let annotation = |key: &str| asset.metadata.annotations.as_ref()?.get(key).cloned();
+        let sign_in = asset.status.as_ref().and_then(|status| status.sign_in.as_ref());
         let wakes = Wakes {
             uid: asset.metadata.uid.clone().unwrap_or_default(),
             generation: asset.metadata.generation.unwrap_or_default(),
-            refresh: asset
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|all| all.get(names::REFRESH).cloned()),
+            refresh: annotation(names::REFRESH),
+            sign_in: annotation(names::SIGN_IN),
+            refused: sign_in
+                .and_then(|sign_in| sign_in.last_refusal.as_ref())
+                .and_then(|refusal| refusal.time.clone()),
             deleting: asset.metadata.deletion_timestamp.is_some(),
         };
         let mut inner = self.lock();
@@ -266,6 +301,36 @@ impl Registry {
             _ => memory.attempt = Some((attempt.id.clone(), now)),
         });
         SignedDuration::try_from(now.duration_since(since)).unwrap_or(SignedDuration::MAX)
+    }
+
+    /// How long ago the server was asked about this sign-in with a code, and how many questions in a row it has not answered. A process that has not asked yet counts
+    /// from when it first saw it: the one before may have asked a moment ago.
+    pub(super) fn device_polled(&self, key: &Key, request: &str) -> (Duration, u32) {
+        let now = Instant::now();
+        let mut seen = (Duration::ZERO, 0);
+        self.with(key, |memory| match &memory.device {
+            Some(polls) if polls.request == request => seen = (now.duration_since(polls.last), polls.unanswered),
+            _ => memory.device = Some(Box::new(DevicePolls::first(request, now))),
+        });
+        seen
+    }
+
+    /// The server was asked about this sign-in with a code just now.
+    pub(super) fn poll_device(&self, key: &Key, request: &str, answered: Answered) {
+        self.with(key, |memory| {
+            let now = Instant::now();
+            let mut polls = memory
+                .device
+                .take()
+                .filter(|polls| polls.request == request)
+                .unwrap_or_else(|| Box::new(DevicePolls::first(request, now)));
+            polls.last = now;
+            polls.unanswered = match answered {
+                Answered::Yes => 0,
+                Answered::No => polls.unanswered.saturating_add(1),
+            };
+            memory.device = Some(polls);
+        });
     }
 
     /// The API server was out of reach: another process may have been unable to store its answer meanwhile, so the wait for it starts anew (invariant 2).

@@ -11,7 +11,7 @@ use super::{
     report::{self, Standing, condition},
     world::{Activity, Plan, Source, World},
 };
-use crate::api::{ConditionType, FailureStatus, Reason};
+use crate::api::{ConditionType, FailureStatus, Reason, SignInRefusalStatus};
 
 /// What the conditions are made from.
 pub(super) struct View<'a> {
@@ -189,14 +189,17 @@ fn not_ready(view: &View<'_>, plan: &Plan, standing: &Standing) -> (Says, Phase)
     let on_its_way = if had_token { Phase::Usual } else { Phase::Beginning };
     match standing {
         Standing::ClientChanged(binding) => (
-            Says::no(Reason::SeedRequired, messages::client_changed(binding, plan)),
+            Says::no(plan.wants(), messages::client_changed(binding, plan)),
             Phase::Stalled,
         ),
-        Standing::SeedRequired(message) => (Says::no(Reason::SeedRequired, message.clone()), Phase::Stalled),
+        Standing::SeedRequired(message) | Standing::SignInRequired(message) => {
+            (Says::no(plan.wants(), view.with_last_refusal(message)), Phase::Stalled)
+        }
+        Standing::DevicePending(message) => (Says::no(plan.wants(), message.clone()), Phase::Beginning),
         Standing::GrantRefused => (
             Says::no(
-                Reason::SeedRequired,
-                messages::grant_is_refused(&why_refused(view), names),
+                plan.wants(),
+                view.with_last_refusal(&messages::grant_is_refused(&why_refused(view), names)),
             ),
             Phase::Stalled,
         ),
@@ -221,11 +224,17 @@ fn authorized(view: &View<'_>, plan: &Plan, standing: &Standing) -> Kept {
     let (world, names) = (view.world, &plan.names);
     let had_token = facts::had_token(world, plan);
     match standing {
-        Standing::ClientChanged(binding) => {
-            Says::no(Reason::SeedRequired, messages::client_changed(binding, plan)).into()
-        }
+        Standing::ClientChanged(binding) => Says::no(plan.wants(), messages::client_changed(binding, plan)).into(),
         Standing::SeedRequired(message) => Says::no(Reason::SeedRequired, message.clone()).into(),
-        _ if report::grant_is_dead(&world.status) => match view.failure.and_then(report::end_of_grant) {
+        Standing::DevicePending(message) => Says::no(Reason::SignInRequired, message.clone()).into(),
+        Standing::SignInRequired(message) => {
+            let reason = view
+                .last_refusal()
+                .and_then(reason_of)
+                .unwrap_or(Reason::SignInRequired);
+            Says::no(reason, view.with_last_refusal(message)).into()
+        }
+        _ if facts::grant_is_dead(world) => match view.failure.and_then(report::end_of_grant) {
             Some(reason) => Says::no(reason, view.message().to_owned()).into(),
             // The old refusal stands until a new seed was taken.
             None => Kept::Keep,
@@ -249,7 +258,10 @@ fn refreshed(view: &View<'_>, plan: &Plan, standing: &Standing, valid: bool) -> 
         Standing::ClientChanged(_) => Kept::Say(None),
         Standing::ClientMissing(message) => Says::no(Reason::ClientMissing, message.clone()).into(),
         _ if view.failure.is_some() => Says::no(view.reason(), view.message().to_owned()).into(),
-        Standing::SeedRequired(_) | Standing::GrantRefused => Kept::Keep,
+        Standing::SeedRequired(_)
+        | Standing::SignInRequired(_)
+        | Standing::DevicePending(_)
+        | Standing::GrantRefused => Kept::Keep,
         Standing::SeedRejected => Says::no(Reason::SeedRejected, messages::seed_rejected(&plan.names)).into(),
         _ if facts::unanswered(view.world, &Source::Grant).is_some() => {
             Says::no(Reason::OutcomeUnknown, messages::answer_was_lost(&plan.names)).into()
@@ -260,6 +272,19 @@ fn refreshed(view: &View<'_>, plan: &Plan, standing: &Standing, valid: bool) -> 
 }
 
 impl View<'_> {
+    /// The last sign-in that changed nothing, if it was for want of a grant.
+    fn last_refusal(&self) -> Option<&SignInRefusalStatus> {
+        self.world.status.sign_in.as_ref()?.last_refusal.as_ref()
+    }
+
+    /// What became of the last sign-in comes before what to do.
+    fn with_last_refusal(&self, message: &str) -> String {
+        match self.last_refusal().and_then(|refusal| refusal.message.as_deref()) {
+            Some(refusal) => format!("{refusal} {message}"),
+            None => message.to_owned(),
+        }
+    }
+
     /// Why the last try failed.
     fn reason(&self) -> Reason {
         let reason = self.failure.and_then(|failure| failure.reason.as_deref());
@@ -277,6 +302,10 @@ impl View<'_> {
         let class = self.failure.and_then(|failure| failure.class.as_deref());
         matches!(class, Some("ADMIN_CONFIG" | "BUG" | "REAUTH"))
     }
+}
+
+fn reason_of(refusal: &SignInRefusalStatus) -> Option<Reason> {
+    refusal.reason.as_deref().and_then(Reason::parse)
 }
 
 /// What the provider said when it refused the grant, or the seed that was to replace it.

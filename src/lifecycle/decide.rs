@@ -13,15 +13,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    device,
     facts::{self, Known, SeedStanding, binding_to, client_id, living_grant, rotates, seed, seed_standing},
     messages,
-    report::{self, Standing},
+    report::Standing,
     schedule,
     step::{Decision, Fencing, Origin, Redeem, Step},
     turn,
     world::{
-        Activity, AttemptHolder, Handover, Heritage, Input, InputsSeen, Plan, Presence, SeedClaim, Sight, Slot, Source,
-        World,
+        Activity, AttemptHolder, Binding, Handover, Heritage, Input, InputsSeen, Plan, Presence, SeedClaim, Sight,
+        Slot, Source, World,
     },
 };
 
@@ -96,6 +97,34 @@ fn blocked(world: &World, plan: &Plan) -> Option<Decision> {
     }
     let leaving = matches!(world.grant, Slot::Leaving) || matches!(world.token, Slot::Leaving);
     leaving.then(|| Decision::rest(Standing::Waiting(messages::waits_for_garbage_collection(&plan.names))))
+}
+
+/// Whether somebody may sign in for this asset now: what the grant would belong to, or why nobody may, as a sentence with the next step.
+///
+/// # Errors
+/// The sentence.
+pub fn may_sign_in(world: &World) -> Result<Binding, String> {
+    let plan = world.plan.as_ref().map_err(|refusal| refusal.message.clone())?;
+    if world.presence == Presence::Leaving {
+        return Err(messages::is_being_deleted(&plan.names));
+    }
+    if !plan.begins_with_sign_in() {
+        return Err(messages::needs_no_sign_in(&plan.names));
+    }
+    if world.activity == Activity::Suspended {
+        return Err(messages::suspended(&plan.names));
+    }
+    if let Some(blocked) = blocked(world, plan) {
+        return Err(match blocked.standing {
+            Standing::Conflict(message) | Standing::Waiting(message) => message,
+            _ => messages::waits_for_garbage_collection(&plan.names),
+        });
+    }
+    match client_id(world) {
+        Known::Yes(client) => Ok(binding_to(plan, client)),
+        Known::Unusable(message) => Err(message.to_owned()),
+        Known::Unread => Err(messages::pending(&plan.names)),
+    }
 }
 
 /// While an attempt is open nothing else is done with the grant (invariant 2). What was stored before it may be published.
@@ -184,6 +213,9 @@ fn obtain(world: &World, plan: &Plan, now: Timestamp) -> Decision {
     let Known::Yes(client) = client_id(world) else {
         return idle();
     };
+    if let Some(step) = device::step(world, plan, client, now) {
+        return Decision::step(step, standing(world, plan));
+    }
     if needs_confirmation(world, plan) {
         return Decision::step(Step::ConfirmGrant, standing(world, plan));
     }
@@ -274,6 +306,7 @@ pub fn inputs_now(world: &World, noted: &InputsSeen) -> InputsSeen {
 /// Nothing is left to do: how the asset stands, and when that may change by itself.
 fn rest(world: &World, plan: &Plan, now: Timestamp) -> Decision {
     let decision = Decision::rest(standing(world, plan));
+    let decision = device::wake(world, plan).into_iter().fold(decision, Decision::waking);
     match facts::published(world) {
         Some(token) if token.is_valid(now) => decision.waking(token.expires),
         _ => decision,
@@ -314,11 +347,17 @@ fn standing(world: &World, plan: &Plan) -> Standing {
 
 /// No grant may be redeemed, and the seed in sight cannot become one.
 fn without_grant(world: &World, plan: &Plan, client: &str) -> Option<Standing> {
-    if report::grant_is_dead(&world.status) {
+    if facts::grant_is_dead(world) && device::pending(world, plan).is_none() {
         return Some(Standing::GrantRefused);
     }
     if living_grant(world, plan, client).is_some() {
         return None;
+    }
+    if let Some(device) = device::pending(world, plan) {
+        return Some(Standing::DevicePending(messages::enter_code(device, &plan.names)));
+    }
+    if let Some(way) = &plan.names.sign_in {
+        return Some(Standing::SignInRequired(messages::sign_in_needed(way, &plan.names)));
     }
     match seed(world) {
         Known::Unusable(message) => Some(Standing::SeedRequired(message.to_owned())),

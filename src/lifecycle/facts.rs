@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use super::{
     report,
     world::{
-        Binding, Fingerprint, Generation, History, Input, Lifetime, Plan, Record, Slot, Source, Unanswered, Verdict,
-        World,
+        Account, Binding, Fingerprint, Generation, GrantSecret, History, Input, Lifetime, Plan, Record, Slot, Source,
+        Unanswered, Upkeep, Verdict, World,
     },
 };
 use crate::api::{Reason, Rotation};
@@ -30,10 +30,20 @@ pub(super) fn client_id(world: &World) -> Known<'_, str> {
     match &world.client {
         Input::NotNeeded(id) | Input::Read(_, id) => Known::Yes(id),
         Input::Unusable(message) => Known::Unusable(message),
+        Input::Unnamed => Known::Unusable(""),
         Input::Unread(version) => match record(world).and_then(|record| record.inputs.client.as_ref()) {
             Some((seen, id)) if seen == version => Known::Yes(id),
             _ => Known::Unread,
         },
+    }
+}
+
+/// The client ID, if it is known without reading its Secret again.
+#[must_use]
+pub fn known_client(world: &World) -> Option<&str> {
+    match client_id(world) {
+        Known::Yes(id) => Some(id),
+        Known::Unread | Known::Unusable(_) => None,
     }
 }
 
@@ -42,6 +52,7 @@ pub(super) fn seed(world: &World) -> Known<'_, Fingerprint> {
     match &world.seed {
         Input::NotNeeded(fingerprint) | Input::Read(_, fingerprint) => Known::Yes(fingerprint),
         Input::Unusable(message) => Known::Unusable(message),
+        Input::Unnamed => Known::Unusable(""),
         Input::Unread(version) => match record(world).and_then(|record| record.inputs.seed.as_ref()) {
             Some((seen, fingerprint)) if seen == version => Known::Yes(fingerprint),
             _ => Known::Unread,
@@ -49,13 +60,70 @@ pub(super) fn seed(world: &World) -> Known<'_, Fingerprint> {
     }
 }
 
-/// The annotations that hold the grant's record: the grant Secret's, else the newer of the token Secret's and those of the token Secret of an earlier name.
+/// Which of our Secrets holds the grant's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// The grant Secret.
+    Grant,
+    /// The token Secret.
+    Token,
+    /// The token Secret of an earlier name.
+    Renamed,
+}
+
+/// Which of our Secrets holds the grant's record, if any does: the grant Secret, else the newest token Secret. Where the grant Secret is left alone by refreshes,
+/// the newest of all.
+#[must_use]
+pub fn holder(world: &World) -> Option<Holder> {
+    if world.grant.ours().is_some() && !grant_stands(world) {
+        return Some(Holder::Grant);
+    }
+    // Of two with the same generation the last counts.
+    [Holder::Renamed, Holder::Token, Holder::Grant]
+        .into_iter()
+        .filter_map(|holder| Some((holder, record_of(world, holder)?.generation)))
+        .max_by_key(|(_, generation)| *generation)
+        .map(|(holder, _)| holder)
+}
+
+/// Whether routine refreshes leave the grant Secret alone. One that came from a sign-in and is now to grow from a seed is written again: it keeps the ledger.
+fn grant_stands(world: &World) -> bool {
+    let signed_in = world.plan.as_ref().is_ok_and(Plan::begins_with_sign_in);
+    let stands = |grant: &GrantSecret| grant.record.upkeep == Upkeep::Standing;
+    signed_in && world.grant.ours().is_some_and(stands)
+}
+
+fn record_of(world: &World, holder: Holder) -> Option<&Record> {
+    match holder {
+        Holder::Grant => world.grant.ours().map(|grant| &grant.record),
+        Holder::Token => world.token.ours().map(|token| &token.record),
+        Holder::Renamed => world.renamed.as_ref().map(|token| &token.record),
+    }
+}
+
+/// The annotations that hold the grant's record.
 #[must_use]
 pub fn record(world: &World) -> Option<&Record> {
-    world.grant.ours().map(|grant| &grant.record).or_else(|| {
-        let tokens = world.renamed.iter().chain(world.token.ours());
-        tokens.map(|token| &token.record).max_by_key(|record| record.generation)
-    })
+    record_of(world, holder(world)?)
+}
+
+/// Who signed in for the grant that is stored.
+pub(super) fn account(world: &World) -> Option<&Account> {
+    world.grant.ours().and_then(|grant| grant.record.account.as_ref())
+}
+
+/// When the grant was given that is stored, if the status does not know of it yet: whatever it says of the end of a grant is about an earlier one.
+pub(super) fn signed_in_since(world: &World) -> bool {
+    let Some(granted) = world.grant.ours().and_then(|grant| grant.record.granted) else {
+        return false;
+    };
+    let shown = world.status.grant.as_ref().and_then(|grant| grant.grant_time.as_ref());
+    shown != Some(&report::whole_second(granted)) && account(world).is_some()
+}
+
+/// Whether the provider has refused the grant that is at hand.
+pub(super) fn grant_is_dead(world: &World) -> bool {
+    report::grant_is_dead(&world.status) && !signed_in_since(world)
 }
 
 /// What the record of a grant Secret begins with that is made for a first attempt. A token Secret that holds the ledger of seeds hands its record over: without
@@ -71,7 +139,11 @@ pub fn record_to_begin_with(world: &World) -> Record {
 
 /// Whether attempts are recorded: the provider rotates or might, or it did once, which is why a grant Secret exists or has existed.
 pub(super) fn rotates(world: &World, plan: &Plan) -> bool {
-    plan.rotation != Rotation::None || world.grant.ours().is_some() || grant_secret_existed(world)
+    plan.rotation != Rotation::None
+        || match world.grant.ours() {
+            Some(_) => !grant_stands(world),
+            None => grant_secret_existed(world),
+        }
 }
 
 /// A token Secret whose ledger of seeds is empty has left it to a grant Secret.
@@ -170,7 +242,7 @@ pub(super) fn living_grant(world: &World, plan: &Plan, client: &str) -> Option<L
     let record = record(world)?;
     let bound = record.binding.as_ref() == Some(&binding_to(plan, client));
     let at_hand = world.grant.ours().is_some() || seed_standing(world, client) == SeedStanding::InUse;
-    if bound && at_hand && !report::grant_is_dead(&world.status) {
+    if bound && at_hand && !grant_is_dead(world) {
         Some(record.lifetime.unwrap_or(Lifetime {
             issued: Timestamp::UNIX_EPOCH,
             expires: Timestamp::UNIX_EPOCH,
@@ -242,7 +314,8 @@ pub(super) fn newest_stored(world: &World) -> Generation {
 }
 
 /// The newest generation that left a trace anywhere: the one to redeem from, for it never falls, whatever was lost or restored (invariant 1).
-pub(super) fn newest_generation(world: &World) -> Generation {
+#[must_use]
+pub fn newest_generation(world: &World) -> Generation {
     let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
     let shown = Generation(u64::try_from(shown.unwrap_or_default()).unwrap_or_default());
     let grant = world.grant.ours().map(|grant| &grant.record);

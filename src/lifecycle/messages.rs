@@ -3,7 +3,7 @@
 //! Messages about one answer of a provider are made where the answer is classified; these are about how an asset stands. All of them are in
 //! `tests/messages.txt`, to be read in review.
 
-use super::world::{Binding, Names, Plan};
+use super::world::{Binding, DeviceAuthorization, Names, Plan, SignInBy, SignInWay};
 
 /// A token has expired and the next one is due.
 pub(super) const NEXT_IS_DUE: &str = "The next one is due and is being fetched; nobody has to do anything.";
@@ -57,7 +57,7 @@ pub(super) fn grant_is_behind(names: &Names) -> String {
          is tried once, when no valid access token is left to lose. So as not to wait: {}",
         names.grant_secret,
         names.email,
-        lower_first(&new_seed(names))
+        lower_first(&new_grant(names))
     )
 }
 
@@ -92,7 +92,7 @@ pub(super) fn suspended(names: &Names) -> String {
 /// The provider refused the grant and no valid token is left.
 #[must_use]
 pub(super) fn grant_is_refused(why: &str, names: &Names) -> String {
-    let step = new_seed(names);
+    let step = new_grant(names);
     if why.contains(&step) {
         why.to_owned()
     } else {
@@ -100,9 +100,72 @@ pub(super) fn grant_is_refused(why: &str, names: &Names) -> String {
     }
 }
 
-/// The next step where only a new refresh token helps.
+/// The next step where only a new grant helps: a sign-in, or another refresh token.
 #[must_use]
-pub fn new_seed(names: &Names) -> String {
+pub fn new_grant(names: &Names) -> String {
+    match &names.sign_in {
+        Some(way) => sign_in(way, names),
+        None => new_seed(names),
+    }
+}
+
+/// Nobody has signed in yet.
+#[must_use]
+pub(super) fn sign_in_needed(way: &SignInWay, names: &Names) -> String {
+    format!(
+        "{} has to be opened for this asset once, by a person. {}",
+        names.email,
+        sign_in(way, names)
+    )
+}
+
+/// A code waits to be entered.
+#[must_use]
+pub(super) fn enter_code(device: &DeviceAuthorization, names: &Names) -> String {
+    format!(
+        "To open {} for this asset, go to {} and enter {}, before {}.",
+        names.email, device.verification_url, device.user_code, device.expires
+    )
+}
+
+/// The asset is going.
+#[must_use]
+pub(super) fn is_being_deleted(names: &Names) -> String {
+    format!(
+        "EmailAsset {} is being deleted: nobody can sign in for it.",
+        names.asset
+    )
+}
+
+/// The grant grows from a seed.
+#[must_use]
+pub(super) fn needs_no_sign_in(names: &Names) -> String {
+    format!(
+        "EmailAsset {} gets its grant from the refresh token in Secret {}: nobody has to sign in.",
+        names.asset,
+        seed_place(names)
+    )
+}
+
+/// How to sign in.
+fn sign_in(way: &SignInWay, names: &Names) -> String {
+    let (namespace, name) = split(&names.asset);
+    let command = format!("kubectl emailasset authorize -n {namespace} {name}");
+    match (way.by, &way.page) {
+        (SignInBy::Browser, Some(page)) => format!(
+            "Sign in at {} as {}: open {page} in a browser, or run {command}",
+            names.provider, way.login
+        ),
+        (SignInBy::Browser, None) => format!("Sign in at {} as {}: run {command}", names.provider, way.login),
+        (SignInBy::Device, _) => format!(
+            "Sign in at {} as {}: run {command}, or ask for a code, which then stands in status.signIn: kubectl annotate emailasset -n {namespace} {name} \
+             --overwrite emailasset.dev/sign-in=\"$(date)\"",
+            names.provider, way.login
+        ),
+    }
+}
+
+fn new_seed(names: &Names) -> String {
     format!(
         "Put a new refresh token for {} into Secret {}: {}",
         names.email,
@@ -153,14 +216,18 @@ pub(super) fn client_changed(bound: &Binding, plan: &Plan) -> String {
     } else {
         format!("the token endpoint {}", plan.token_endpoint)
     };
+    let go_on = match &names.sign_in {
+        Some(way) => format!("Or go on with the new one: {}", lower_first(&sign_in(way, names))),
+        None => format!(
+            "Or go on with the new one and put a refresh token of its own into Secret {}: {}",
+            seed_place(names),
+            patch_seed(names)
+        ),
+    };
     format!(
         "The stored grant for {} belongs to client {} at {}, and the asset now names {now}. A refresh token is never sent to another one. Put the former back: its \
-         grant is kept. Or go on with the new one and put a refresh token of its own into Secret {}: {}",
-        names.email,
-        bound.client_id,
-        bound.token_endpoint,
-        seed_place(names),
-        patch_seed(names)
+         grant is kept. {go_on}",
+        names.email, bound.client_id, bound.token_endpoint
     )
 }
 

@@ -8,10 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     conditions::{self, Says, View},
-    facts, schedule,
-    world::{Binding, Generation, Plan, PlanRefusal, Slot, TokenSecret, World},
+    device, facts, schedule,
+    world::{Binding, Generation, Plan, PlanRefusal, SignInBy, Slot, TokenSecret, World},
 };
-use crate::api::{ConditionType, EmailAssetStatus, FailureStatus, GrantStatus, HandledRequests, Reason, TokenStatus};
+use crate::api::{
+    ConditionType, EmailAssetStatus, FailureStatus, GrantStatus, HandledRequests, Reason, SignInStatus, TokenStatus,
+};
 
 /// How an asset stands when nothing is left to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +32,10 @@ pub enum Standing {
     ClientChanged(Binding),
     /// There is no refresh token that may be sent.
     SeedRequired(String),
+    /// Nobody has signed in yet.
+    SignInRequired(String),
+    /// A code waits to be entered.
+    DevicePending(String),
     /// The provider has refused the grant.
     GrantRefused,
     /// The last try failed; the failure is in the status.
@@ -51,14 +57,28 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
     if ends_failure(standing) || facts::failure_is_history(world) {
         status.failure = None;
     }
+    if facts::signed_in_since(world) {
+        status.failure = None;
+        forget_authorized(&mut status);
+        forget_refusal(&mut status);
+    }
+    if world.sign_in_request.is_some() && answers_sign_in_request(world) {
+        status.handled_requests = Some(HandledRequests {
+            sign_in: world.sign_in_request.clone(),
+            ..status.handled_requests.take().unwrap_or_default()
+        });
+    }
     if let Ok(plan) = &world.plan {
         status.token = token_status(world, plan);
+        status.sign_in = sign_in_status(world, plan, status.sign_in.take());
     }
     let newest = facts::newest_generation(world);
     if facts::binding(world).is_some() || newest > Generation::default() {
         let granted = facts::record(world).and_then(|record| record.granted);
         let known = status.grant.take().unwrap_or_default();
+        let account = facts::account(world).map(|account| account.name.clone());
         status.grant = Some(GrantStatus {
+            account: account.or(known.account.clone()),
             grant_time: granted.map(whole_second).or(known.grant_time),
             generation: Some(i64::try_from(newest.0).unwrap_or(i64::MAX)),
             ..known
@@ -81,8 +101,40 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
 const fn answers_requests(standing: &Standing) -> bool {
     matches!(
         standing,
-        Standing::GrantRefused | Standing::ClientChanged(_) | Standing::SeedRequired(_)
+        Standing::GrantRefused
+            | Standing::ClientChanged(_)
+            | Standing::SeedRequired(_)
+            | Standing::SignInRequired(_)
+            | Standing::DevicePending(_)
     )
+}
+
+/// How a person signs in, with the code that is under way.
+fn sign_in_status(world: &World, plan: &Plan, known: Option<SignInStatus>) -> Option<SignInStatus> {
+    let mut shown = SignInStatus {
+        last_refusal: known.and_then(|known| known.last_refusal),
+        ..plan.sign_in.clone()
+    };
+    if let Some(device) = device::pending(world, plan) {
+        shown.user_code = Some(device.user_code.clone());
+        shown.verification_url = Some(device.verification_url.clone());
+        shown.expiration_time = Some(whole_second(device.expires));
+    }
+    (plan.begins_with_sign_in() && shown != SignInStatus::default()).then_some(shown)
+}
+
+/// A new link is made at once: it follows from the request's value. A code is asked for first.
+fn answers_sign_in_request(world: &World) -> bool {
+    let way = world.plan.as_ref().ok().and_then(|plan| plan.names.sign_in.as_ref());
+    let device = world.grant.ours().and_then(|grant| grant.device.as_ref());
+    let begun = device.map(|device| &device.request) == world.sign_in_request.as_ref();
+    way.is_none_or(|way| way.by == SignInBy::Browser || begun)
+}
+
+fn forget_refusal(status: &mut EmailAssetStatus) {
+    if let Some(sign_in) = &mut status.sign_in {
+        sign_in.last_refusal = None;
+    }
 }
 
 /// A failure belongs to a try; when the question changed it is history.

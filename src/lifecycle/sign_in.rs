@@ -1,7 +1,27 @@
 //! Why a sign-in changed nothing, in words for the person who tried and for the asset's status.
 
-use super::world::Names;
-use crate::api::Reason;
+use jiff::Timestamp;
+
+use super::{
+    messages, report,
+    world::{Names, World},
+};
+use crate::api::{HandledRequests, Reason, SignInRefusalStatus};
+
+/// Takes a sign-in with a code that changed nothing into the world. It answers the request: another one is asked for by a person only.
+pub fn note_refusal(world: &mut World, refusal: &SignInRefusal, now: Timestamp) {
+    let Ok(plan) = &world.plan else { return };
+    let refused = SignInRefusalStatus {
+        reason: Some(refusal.reason().as_str().to_owned()),
+        message: Some(refusal.message(&plan.names)),
+        time: Some(report::whole_second(now)),
+    };
+    world.status.sign_in.get_or_insert_default().last_refusal = Some(refused);
+    world.status.handled_requests = Some(HandledRequests {
+        sign_in: world.sign_in_request.clone(),
+        ..world.status.handled_requests.take().unwrap_or_default()
+    });
+}
 
 /// Why a sign-in changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +54,8 @@ pub enum SignInRefusal {
     ConsentDenied,
     /// Only an admin of the organisation may consent.
     AdminConsentRequired,
+    /// Nobody entered the code in time.
+    CodeExpired,
     /// Somebody else has signed in since this sign-in began.
     Superseded,
     /// The provider did not take the code, or could not be asked: what happened and the next step, as sentences.
@@ -59,7 +81,9 @@ impl SignInRefusal {
             Self::NoRefreshToken => Reason::NoRefreshToken,
             Self::ConsentDenied => Reason::ConsentDenied,
             Self::AdminConsentRequired => Reason::AdminConsentRequired,
-            Self::Superseded | Self::Failed { .. } | Self::NotPossible { .. } => Reason::SignInFailed,
+            Self::CodeExpired | Self::Superseded | Self::Failed { .. } | Self::NotPossible { .. } => {
+                Reason::SignInFailed
+            }
         }
     }
 
@@ -93,6 +117,10 @@ impl SignInRefusal {
             }
             Self::AdminConsentRequired => format!(
                 "{provider} lets only an administrator consent to this app; nothing was changed. Ask an administrator of the organisation to grant consent for the app, then sign in again."
+            ),
+            Self::CodeExpired => format!(
+                "Nobody entered the code for {email} in time; nothing was changed. {}",
+                messages::new_grant(names)
             ),
             Self::Superseded => format!(
                 "Somebody else has signed in for {email} since this sign-in began; theirs stays and nothing was changed. Open the link again if it has to be repeated."

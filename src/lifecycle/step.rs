@@ -33,6 +33,12 @@ pub enum Step {
     ReplaceForeignGrant,
     /// Record that the open attempt ended without an answer: its process is gone. If [`super::gives_up`] says so before, the seed is settled as refused.
     SettleUnknown,
+    /// Ask the provider for a code that a person enters on another device.
+    BeginDevice(Binding),
+    /// Ask the provider whether the code was entered.
+    PollDevice(Binding),
+    /// Forget a code that nobody can or may enter any more.
+    DropDevice,
     /// Redeem a refresh token and store the answer.
     Redeem(Redeem),
     /// Write the newest access token where consumers see it.

@@ -8,6 +8,7 @@ mod messages;
 mod play;
 mod schedule;
 mod seeds;
+mod signing_in;
 mod table;
 mod transitions;
 mod unknown;

@@ -124,6 +124,6 @@ impl World {
 fn version<T>(input: &Input<T>) -> Option<InputVersion> {
     match input {
         Input::Unread(version) | Input::Read(version, _) => Some(version.clone()),
-        Input::NotNeeded(_) | Input::Unusable(_) => None,
+        Input::NotNeeded(_) | Input::Unusable(_) | Input::Unnamed => None,
     }
 }

@@ -6,7 +6,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{EmailAssetStatus, Reason, Rotation};
+use crate::api::{EmailAssetStatus, Reason, Rotation, SignInStatus};
 
 /// How many token answers were stored for an asset. It starts at one, and never falls: not through a new seed, not through a new sign-in (invariant 1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -220,6 +220,28 @@ impl Lifetime {
     }
 }
 
+/// Who signed in, as the issuer asserts it. Issuer and subject never change for an account (OpenID Connect Core section 2); the name may.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    /// Who says so.
+    pub issuer: String,
+    /// The issuer's own identifier of the account.
+    pub subject: String,
+    /// The account as people know it, an address nearly always.
+    pub name: String,
+}
+
+/// Whether a grant Secret is written when its refresh token is redeemed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Each attempt and each answer is written: the refresh token is replaced, or might be.
+    #[default]
+    Rotating,
+    /// It came from a sign-in at a provider that leaves refresh tokens as they are: routine refreshes leave it alone.
+    Standing,
+}
+
 /// What the annotations of one of our Secrets say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
@@ -237,6 +259,10 @@ pub struct Record {
     pub seeds: SeedLedger,
     /// What the inputs held.
     pub inputs: InputsSeen,
+    /// Who signed in; none where the grant grew from a seed.
+    pub account: Option<Account>,
+    /// Whether the grant Secret is written at each refresh.
+    pub upkeep: Upkeep,
     /// The request for a refresh that the newest answer met. The status says it too, but may fail to be written (invariant 9).
     pub request: Option<String>,
 }
@@ -250,12 +276,32 @@ pub struct GrantSecret {
     pub attempt: Option<Attempt>,
     /// Attempts that ended without an answer.
     pub unanswered: UnansweredTries,
+    /// A sign-in with a code that is under way.
+    pub device: Option<DeviceAuthorization>,
     /// Whether the garbage collector would remove it with the asset.
     pub retention: Retention,
     /// Whether it names another asset's UID: one that is gone, of the same namespace and name.
     pub heritage: Heritage,
     /// The mailbox that it opens.
     pub mailbox: String,
+}
+
+/// A sign-in with a code that is under way (RFC 8628 section 3.2). The device code itself is a secret and stands in the grant Secret's data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceAuthorization {
+    /// The request that it answers: the value of `emailasset.dev/sign-in`.
+    pub request: String,
+    /// What the grant will belong to.
+    pub binding: Binding,
+    /// What the person enters.
+    pub user_code: String,
+    /// Where the person enters it.
+    pub verification_url: String,
+    /// From when on the code is refused.
+    pub expires: Timestamp,
+    /// The least time between two questions, in seconds.
+    pub interval_seconds: u32,
 }
 
 /// What happens to a grant Secret when its asset is deleted.
@@ -336,6 +382,8 @@ pub enum Input<T> {
     Read(InputVersion, T),
     /// It is not there, or what it holds cannot be used: what was found, what was expected and the next step.
     Unusable(String),
+    /// The spec names none and needs none: a person signs in.
+    Unnamed,
 }
 
 /// Whether a rotating seed is this asset's to use.
@@ -362,6 +410,8 @@ pub struct Plan {
     pub retention: Retention,
     /// What the token Secret should show apart from the token, as a digest.
     pub rendering: String,
+    /// How a person signs in, as the status shows it; empty where nobody has to.
+    pub sign_in: SignInStatus,
     /// The Secrets by name, for messages.
     pub names: Names,
 }
@@ -383,6 +433,46 @@ pub struct Names {
     pub grant_secret: String,
     /// `namespace/name` of the token Secret.
     pub token_secret: String,
+    /// How a person signs in; none: the grant grows from a seed.
+    pub sign_in: Option<SignInWay>,
+}
+
+/// How a person signs in, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignInWay {
+    /// In a browser or with a code.
+    pub by: SignInBy,
+    /// The account that must sign in.
+    pub login: String,
+    /// The page to begin at; none where the operator has no public address.
+    pub page: Option<String>,
+}
+
+/// In a browser or with a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignInBy {
+    /// Grant `AuthorizationCode`.
+    Browser,
+    /// Grant `DeviceCode`.
+    Device,
+}
+
+impl Plan {
+    /// Whether the grant begins with a person who signs in.
+    #[must_use]
+    pub const fn begins_with_sign_in(&self) -> bool {
+        self.names.sign_in.is_some()
+    }
+
+    /// Why there is no token where no grant is at hand.
+    #[must_use]
+    pub const fn wants(&self) -> Reason {
+        if self.begins_with_sign_in() {
+            Reason::SignInRequired
+        } else {
+            Reason::SeedRequired
+        }
+    }
 }
 
 /// Why a spec cannot be carried out as it stands.
@@ -428,6 +518,8 @@ pub struct World {
     pub activity: Activity,
     /// The value of the annotation `emailasset.dev/refresh`.
     pub refresh_request: Option<String>,
+    /// The value of the annotation `emailasset.dev/sign-in`.
+    pub sign_in_request: Option<String>,
     /// A number in `0.0..1.0`, stable for this asset: spreads refreshes.
     pub jitter: f64,
     /// What is to be done, or why it cannot be.
@@ -448,6 +540,8 @@ pub struct World {
     pub renamed: Option<TokenSecret>,
     /// Who holds the open attempt; meaningful only while one is open.
     pub attempt_holder: AttemptHolder,
+    /// From when on the server may be asked whether the code was entered; meaningful only while a device authorization is under way.
+    pub device_due: Timestamp,
     /// The spec generation and input versions under which the last failure happened, as far as this process saw it.
     pub failed_under: Option<Circumstances>,
     /// The status as last shown or meant to be shown.

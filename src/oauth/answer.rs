@@ -61,6 +61,9 @@ pub struct Answer {
     pub access_token: SecretString,
     /// A new refresh token, which replaces the one that was sent. `None` (also for an empty one): keep the old.
     pub refresh_token: Option<SecretString>,
+    /// Who signed in, as a signed statement of the issuer (OpenID Connect Core section 3.1.3.3). Not checked: [`super::identity::prove`] does that. A secret,
+    /// since it tells about a person.
+    pub id_token: Option<SecretString>,
     /// How long the access token is valid, counted from when it was issued. `None`: not said, or not believable (0, negative, more than ten years).
     pub expires_in: Option<SignedDuration>,
     /// `Bearer` for all that mail servers take; `Bearer` too where the server does not say. See [`Answer::is_bearer`].
@@ -95,15 +98,20 @@ pub fn parse(received: &Received<'_>, sent: &SecretsInPlay) -> Result<Answer, Re
     Err(refusal(&object, received, sent))
 }
 
+/// What an answer says that is known to be no yes.
+pub(super) fn refuse(received: &Received<'_>, sent: &SecretsInPlay) -> Refusal {
+    refusal(&json_object(received.body), received, sent)
+}
+
 /// What a body is that is no JSON object.
 #[derive(Debug, Clone, Copy)]
-enum NoObject {
+pub(super) enum NoObject {
     Empty,
     Html,
     Other,
 }
 
-fn json_object(body: &[u8]) -> Result<Map<String, Value>, NoObject> {
+pub(super) fn json_object(body: &[u8]) -> Result<Map<String, Value>, NoObject> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
@@ -118,6 +126,13 @@ fn access_token(object: &Map<String, Value>) -> Option<SecretString> {
     let token = object.get("access_token")?.as_str()?;
     let usable = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     usable.then(|| SecretString::from(token))
+}
+
+/// An ID token if it looks like one: three parts of base64url (RFC 7515 section 3.1).
+fn id_token(object: &Map<String, Value>) -> Option<SecretString> {
+    let token = text(object, "id_token")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (!token.is_empty() && token.bytes().all(plain)).then(|| SecretString::from(token))
 }
 
 fn answer(
@@ -136,6 +151,7 @@ fn answer(
     Answer {
         access_token,
         refresh_token,
+        id_token: id_token(object),
         expires_in,
         token_type,
         scopes,
@@ -154,23 +170,29 @@ fn token_type(object: &Map<String, Value>, secrets: &SecretsInPlay) -> String {
     }
 }
 
-fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+/// A text among the members.
+pub(super) fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     object.get(name)?.as_str()
 }
 
 /// Seconds as a number, as a number with a fraction, or as text of either. Old Zoho sends seconds in `expires_in_sec` and then
 /// milliseconds in `expires_in`; other old servers say `expires`.
-fn expires_in(object: &Map<String, Value>) -> Option<SignedDuration> {
+pub(super) fn expires_in(object: &Map<String, Value>) -> Option<SignedDuration> {
     let value = ["expires_in_sec", "expires_in", "expires"]
         .into_iter()
-        .find_map(|name| object.get(name))?;
-    let seconds = match value {
+        .find_map(|name| object.get(name));
+    let lifetime = seconds(value)?;
+    (lifetime > SignedDuration::ZERO && lifetime <= LONGEST_LIFETIME).then_some(lifetime)
+}
+
+/// Whole seconds, as a number or as text.
+pub(super) fn seconds(value: Option<&Value>) -> Option<SignedDuration> {
+    let seconds: f64 = match value? {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,
         _ => return None,
     };
-    let lifetime = SignedDuration::try_from_secs_f64(seconds.floor()).ok()?;
-    (lifetime > SignedDuration::ZERO && lifetime <= LONGEST_LIFETIME).then_some(lifetime)
+    SignedDuration::try_from_secs_f64(seconds.floor()).ok()
 }
 
 /// Scopes as text (RFC 6749 section 3.3) or, from some servers, as a list. What is no scope token by the RFC, too long or
@@ -275,14 +297,14 @@ impl NamedError {
     }
 }
 
-/// `error` as text (RFC 6749 section 5.2), or as the object that API gateways send. Null, false, 0 and empty text name nothing.
+/// `error` as text (RFC 6749 section 5.2; `error_code` at Google's device endpoint), or as the object that API gateways send. Null, false, 0 and empty text name nothing.
 fn named_error(fields: &Map<String, Value>) -> Option<NamedError> {
     let outside = || {
         text(fields, "error_description")
             .or_else(|| text(fields, "message"))
             .map(str::to_owned)
     };
-    match fields.get("error")? {
+    match fields.get("error").or_else(|| fields.get("error_code"))? {
         Value::String(code) if !code.trim().is_empty() => Some(NamedError {
             code: code.clone(),
             description: outside(),

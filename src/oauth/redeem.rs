@@ -8,12 +8,15 @@ use std::fmt;
 use std::io;
 
 use jiff::Timestamp;
+use oauth2::HttpRequest;
 use url::Url;
 
 use super::address::ResolveError;
 use super::answer::{self, Answer, Completeness, Received, SecretsInPlay};
+use super::certificates::CaBundle;
 use super::classify::{Class, Evidence, Refusal};
-use super::request::{self, Redemption};
+use super::identity::documents::Documents;
+use super::request::{self, Redemption, RequestError};
 use super::transport::{HttpError, HttpSettings, NoResponse, Reason, Response, Sent, Transport};
 
 /// How a redemption ended.
@@ -145,7 +148,7 @@ impl TransportFailure {
         self.kind.class()
     }
 
-    fn new(kind: FailureKind, endpoint: &Url) -> Self {
+    pub(super) fn new(kind: FailureKind, endpoint: &Url) -> Self {
         let host = endpoint.host_str().unwrap_or_default().chars().take(253).collect();
         Self {
             kind,
@@ -174,10 +177,11 @@ impl fmt::Display for TransportFailure {
 
 impl StdError for TransportFailure {}
 
-/// Talks to token endpoints. Cheap to share behind an `Arc`; one per process.
+/// Talks to authorization servers. Cheap to share behind an `Arc`; one per process.
 #[derive(Debug)]
 pub struct TokenClient {
     transport: Transport,
+    documents: Documents,
 }
 
 impl TokenClient {
@@ -188,58 +192,118 @@ impl TokenClient {
     pub fn new(settings: HttpSettings) -> Result<Self, HttpError> {
         Ok(Self {
             transport: Transport::new(settings)?,
+            documents: Documents::default(),
         })
+    }
+
+    /// What issuers said about themselves in the last minutes.
+    pub(super) const fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// Redeems a refresh token once. Dropping the future after the request was sent loses the answer: run it where nothing
     /// cancels it.
     pub async fn redeem(&self, redemption: &Redemption) -> Outcome {
-        let (endpoint, secrets) = (&redemption.token_endpoint, redemption.secrets());
-        let request = match request::write(redemption) {
-            Ok(request) => request,
-            Err(error) => {
-                let failure = TransportFailure::new(FailureKind::Request, endpoint);
-                return Outcome::NotSent(failure.detail(&secrets, &error.to_string()));
-            }
-        };
-        match self
-            .transport
-            .send(endpoint, request, redemption.certificate_authority.as_ref())
-            .await
-        {
-            Ok(response) => answered(&response, endpoint, &secrets),
-            Err(nothing) => unanswered(&nothing, endpoint, &secrets),
+        self.ask_for_token(
+            &redemption.token_endpoint,
+            request::write(redemption),
+            &redemption.secrets(),
+            redemption.certificate_authority.as_ref(),
+        )
+        .await
+    }
+
+    /// Sends one token request and reads the answer.
+    pub(super) async fn ask_for_token(
+        &self,
+        endpoint: &Url,
+        request: Result<HttpRequest, RequestError>,
+        secrets: &SecretsInPlay,
+        authority: Option<&CaBundle>,
+    ) -> Outcome {
+        match self.ask(endpoint, request, secrets, authority).await {
+            Ok(response) => answered(&response, endpoint, secrets),
+            Err(Unanswered {
+                sent: Sent::No,
+                failure,
+            }) => Outcome::NotSent(failure),
+            Err(Unanswered {
+                sent: Sent::Maybe,
+                failure,
+            }) => Outcome::Unknown(failure),
         }
+    }
+
+    /// Sends one request, written or not, and says why nothing came back.
+    pub(super) async fn ask(
+        &self,
+        endpoint: &Url,
+        request: Result<HttpRequest, RequestError>,
+        secrets: &SecretsInPlay,
+        authority: Option<&CaBundle>,
+    ) -> Result<Response, Unanswered> {
+        let request = request.map_err(|error| Unanswered {
+            sent: Sent::No,
+            failure: TransportFailure::new(FailureKind::Request, endpoint).detail(secrets, &error.to_string()),
+        })?;
+        self.transport
+            .send(endpoint, request, authority)
+            .await
+            .map_err(|nothing| unanswered(&nothing, endpoint, secrets))
     }
 }
 
+/// Nothing came back.
+pub(super) struct Unanswered {
+    /// Whether the server may have read the request.
+    sent: Sent,
+    pub(super) failure: TransportFailure,
+}
+
 fn answered(response: &Response, endpoint: &Url, secrets: &SecretsInPlay) -> Outcome {
-    let Response {
-        status,
-        headers,
-        body,
-        completeness,
-    } = response;
-    let (status, completeness) = (*status, *completeness);
-    let received = Received {
-        status,
-        headers,
-        body,
-        completeness,
-        now: Timestamp::now(),
-    };
-    match answer::parse(&received, secrets) {
+    match answer::parse(&received(response), secrets) {
         Ok(answer) => Outcome::Answered(answer),
-        Err(refusal) => match doubt(&refusal, completeness) {
-            None => Outcome::Refused(refusal),
-            Some(kind) => {
-                let failure = TransportFailure::new(kind, endpoint);
-                Outcome::Unknown(TransportFailure {
-                    answer: Some(refusal),
-                    ..failure
-                })
-            }
+        Err(refusal) => match without_doubt(refusal, response.completeness, endpoint) {
+            Ok(refusal) => Outcome::Refused(refusal),
+            Err(doubt) => Outcome::Unknown(*doubt),
         },
+    }
+}
+
+/// What the server decided, for an answer that is no yes; or why that is in doubt.
+pub(super) fn decided(
+    response: &Response,
+    endpoint: &Url,
+    secrets: &SecretsInPlay,
+) -> Result<Refusal, Box<TransportFailure>> {
+    let refusal = answer::refuse(&received(response), secrets);
+    without_doubt(refusal, response.completeness, endpoint)
+}
+
+fn received(response: &Response) -> Received<'_> {
+    Received {
+        status: response.status,
+        headers: &response.headers,
+        body: &response.body,
+        completeness: response.completeness,
+        now: Timestamp::now(),
+    }
+}
+
+fn without_doubt(
+    refusal: Refusal,
+    completeness: Completeness,
+    endpoint: &Url,
+) -> Result<Refusal, Box<TransportFailure>> {
+    match doubt(&refusal, completeness) {
+        None => Ok(refusal),
+        Some(kind) => {
+            let failure = TransportFailure::new(kind, endpoint);
+            Err(Box::new(TransportFailure {
+                answer: Some(refusal),
+                ..failure
+            }))
+        }
     }
 }
 
@@ -254,7 +318,7 @@ fn doubt(refusal: &Refusal, completeness: Completeness) -> Option<FailureKind> {
     }
 }
 
-fn unanswered(nothing: &NoResponse, endpoint: &Url, secrets: &SecretsInPlay) -> Outcome {
+fn unanswered(nothing: &NoResponse, endpoint: &Url, secrets: &SecretsInPlay) -> Unanswered {
     let failure = |kind| TransportFailure::new(kind, endpoint);
     let NoResponse { sent, reason } = nothing;
     let failure = match reason {
@@ -270,10 +334,7 @@ fn unanswered(nothing: &NoResponse, endpoint: &Url, secrets: &SecretsInPlay) -> 
                 .fold(failure(kind), |failure, words| failure.detail(secrets, &words))
         }
     };
-    match sent {
-        Sent::No => Outcome::NotSent(failure),
-        Sent::Maybe => Outcome::Unknown(failure),
-    }
+    Unanswered { sent: *sent, failure }
 }
 
 /// What reqwest's chain of errors means, and the words of the innermost.

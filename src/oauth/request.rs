@@ -1,18 +1,25 @@
-//! The request of one redemption (RFC 6749 section 6). The `oauth2` crate writes it; we send it and read the answer.
+//! The requests to an authorization server: redeeming a refresh token (RFC 6749 section 6) or a code (section 4.1.3), and the two of the device flow (RFC 8628).
+//! The `oauth2` crate writes them; we send them and read the answers.
 //!
 //! The crate is not given the answer: its errors would carry the raw body, tokens included, and it would lose the status of
 //! an answer that is not JSON.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
 use oauth2::basic::BasicClient;
-use oauth2::{AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken, Scope, TokenUrl};
+use oauth2::{
+    AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl, HttpRequest, HttpResponse,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, Scope, StandardDeviceAuthorizationResponse, TokenUrl,
+};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::answer::SecretsInPlay;
 use super::certificates::CaBundle;
+use super::device::{DevicePoll, DeviceRequest};
+use super::exchange::CodeExchange;
 
 /// How a client proves itself to the token endpoint (RFC 6749 section 2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,6 +43,16 @@ pub struct ClientCredentials {
     pub authentication: ClientAuthentication,
 }
 
+impl ClientCredentials {
+    /// Adds the client secret, if there is one, to what must not be repeated.
+    pub(super) fn hide_in(&self, secrets: SecretsInPlay) -> SecretsInPlay {
+        match &self.client_secret {
+            Some(secret) => secrets.with(secret.expose_secret()),
+            None => secrets,
+        }
+    }
+}
+
 /// All that one redemption needs. The caller has checked that the credentials may go to this host (invariant 11).
 #[derive(Debug, Clone)]
 pub struct Redemption {
@@ -57,10 +74,7 @@ impl Redemption {
     /// The secrets that the request holds, to keep them out of what is said about the answer.
     pub(super) fn secrets(&self) -> SecretsInPlay {
         let secrets = SecretsInPlay::default().with(self.refresh_token.expose_secret());
-        match &self.client.client_secret {
-            Some(secret) => secrets.with(secret.expose_secret()),
-            None => secrets,
-        }
+        self.client.hide_in(secrets)
     }
 }
 
@@ -76,6 +90,12 @@ pub enum RequestError {
     /// The URL is no HTTP URI.
     #[error("the token endpoint is not a URL that HTTP can carry")]
     Endpoint,
+    /// The redirect URI is none.
+    #[error("the redirect URI is not a URL")]
+    RedirectUri,
+    /// The device code cannot be carried.
+    #[error("the device code cannot be sent")]
+    DeviceCode,
 }
 
 /// Writes the request: method, headers and body, ready to be sent. Its `Debug` shows secrets: never print it.
@@ -92,18 +112,77 @@ pub(super) fn write(redemption: &Redemption) -> Result<HttpRequest, RequestError
     let scopes = redemption.scopes.iter().flatten().cloned().map(Scope::new);
     let extra = redemption.extra_parameters.iter();
 
+    kept(|keep| {
+        // The answer of the call is always that it was kept, or that no request could be written: then nothing was.
+        let _ = extra
+            .fold(
+                client.exchange_refresh_token(&refresh_token).add_scopes(scopes),
+                |request, (name, value)| request.add_extra_param(name.clone(), value.clone()),
+            )
+            .request(&keep);
+    })
+}
+
+/// Writes the exchange of a code.
+pub(super) fn write_code(exchange: &CodeExchange) -> Result<HttpRequest, RequestError> {
+    let client = client(&exchange.client).set_token_uri(TokenUrl::from_url(exchange.token_endpoint.clone()));
+    let redirect = RedirectUrl::new(exchange.redirect_uri.clone()).map_err(|_| RequestError::RedirectUri)?;
+    kept(|keep| {
+        let _ = client
+            .exchange_code(AuthorizationCode::new(exchange.code.expose_secret().to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(exchange.verifier.expose_secret().to_owned()))
+            .set_redirect_uri(Cow::Owned(redirect))
+            .request(&keep);
+    })
+}
+
+/// Writes the question for a device code.
+pub(super) fn write_device_start(request: &DeviceRequest) -> Result<HttpRequest, RequestError> {
+    let endpoint = DeviceAuthorizationUrl::from_url(request.device_authorization_endpoint.clone());
+    let client = client(&request.client).set_device_authorization_url(endpoint);
+    kept(|keep| {
+        let _: Result<StandardDeviceAuthorizationResponse, _> = client
+            .exchange_device_code()
+            .add_scopes(request.scopes.iter().cloned().map(Scope::new))
+            .request(&keep);
+    })
+}
+
+/// Writes the question whether the person is done.
+pub(super) fn write_device_poll(poll: &DevicePoll) -> Result<HttpRequest, RequestError> {
+    // The crate wants the whole answer that the code came with, and uses the code alone.
+    let given = serde_json::json!({
+        "device_code": poll.device_code.expose_secret(),
+        "user_code": "-",
+        "verification_uri": "https://localhost/",
+        "expires_in": 60,
+    });
+    let given: StandardDeviceAuthorizationResponse =
+        serde_json::from_value(given).map_err(|_| RequestError::DeviceCode)?;
+    let client = client(&poll.client).set_token_uri(TokenUrl::from_url(poll.token_endpoint.clone()));
+    kept(|keep| {
+        // An error of the transport would make the crate ask again and again: it is told that the code has ended.
+        let once = |request: HttpRequest| -> Result<HttpResponse, Kept> {
+            let _ = keep(request);
+            Ok(code_has_ended())
+        };
+        let _ = client.exchange_device_access_token(&given).request(&once, |_| (), None);
+    })
+}
+
+fn code_has_ended() -> HttpResponse {
+    let mut response = HttpResponse::new(br#"{"error":"expired_token"}"#.to_vec());
+    *response.status_mut() = http::StatusCode::BAD_REQUEST;
+    response
+}
+
+/// The request that `write` hands over instead of sending it.
+fn kept(write: impl FnOnce(&dyn Fn(HttpRequest) -> Result<HttpResponse, Kept>)) -> Result<HttpRequest, RequestError> {
     let desk = RefCell::new(None);
-    let keep = |request: HttpRequest| -> Result<HttpResponse, Kept> {
+    write(&|request| {
         desk.replace(Some(request));
         Err(Kept)
-    };
-    // The answer of the call is always `Kept`, or that no request could be written: then the desk is empty.
-    let _ = extra
-        .fold(
-            client.exchange_refresh_token(&refresh_token).add_scopes(scopes),
-            |request, (name, value)| request.add_extra_param(name.clone(), value.clone()),
-        )
-        .request(&keep);
+    });
     desk.into_inner().map(hide_credentials).ok_or(RequestError::Endpoint)
 }
 

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     api::names,
-    lifecycle::{Attempt, Generation, Lifetime, Record, UnansweredTries},
+    lifecycle::{Attempt, DeviceAuthorization, Generation, Lifetime, Record, UnansweredTries, Upkeep},
 };
+
+/// The value of [`names::STANDING`].
+const STANDS: &str = "true";
 
 /// Annotations by key.
 pub type Annotations = BTreeMap<String, String>;
@@ -45,6 +48,12 @@ pub fn record(annotations: &Annotations) -> Record {
         granted: time(annotations, names::GRANT_TIME),
         seeds: json(annotations, names::SEEDS).unwrap_or_default(),
         inputs: json(annotations, names::INPUTS).unwrap_or_default(),
+        account: json(annotations, names::ACCOUNT),
+        upkeep: if text(annotations, names::STANDING) == Some(STANDS) {
+            Upkeep::Standing
+        } else {
+            Upkeep::Rotating
+        },
         request: text(annotations, names::ANSWERED_REQUEST).map(str::to_owned),
     }
 }
@@ -54,7 +63,7 @@ pub fn record(annotations: &Annotations) -> Record {
 pub fn of_record(record: &Record) -> BTreeMap<&'static str, Option<String>> {
     let ledger = (!record.seeds.0.is_empty()).then(|| write(&record.seeds));
     let scopes = (!record.scopes.is_empty()).then(|| record.scopes.join(" "));
-    BTreeMap::from([
+    let mut written = BTreeMap::from([
         (names::GENERATION, Some(record.generation.to_string())),
         (names::BINDING, record.binding.as_ref().map(write)),
         (names::ISSUE_TIME, record.lifetime.map(|life| life.issued.to_string())),
@@ -67,13 +76,27 @@ pub fn of_record(record: &Record) -> BTreeMap<&'static str, Option<String>> {
         (names::SEEDS, ledger),
         (names::INPUTS, Some(write(&record.inputs))),
         (names::ANSWERED_REQUEST, record.request.clone()),
-    ])
+    ]);
+    // On grant Secrets from a sign-in alone: elsewhere there is nothing to remove.
+    if let Some(account) = &record.account {
+        written.insert(names::ACCOUNT, Some(write(account)));
+    }
+    if record.upkeep == Upkeep::Standing {
+        written.insert(names::STANDING, Some(STANDS.to_owned()));
+    }
+    written
 }
 
 /// The open attempt.
 #[must_use]
 pub fn attempt(annotations: &Annotations) -> Option<Attempt> {
     json(annotations, names::ATTEMPT)
+}
+
+/// The sign-in with a code that is under way.
+#[must_use]
+pub fn device(annotations: &Annotations) -> Option<DeviceAuthorization> {
+    json(annotations, names::DEVICE)
 }
 
 /// The tries without an answer.
@@ -123,7 +146,7 @@ fn text<'a>(annotations: &'a Annotations, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{Binding, Fingerprint, InputVersion, InputsSeen, SeedLedger, SeedRecord, Verdict};
+    use crate::lifecycle::{Account, Binding, Fingerprint, InputVersion, InputsSeen, SeedLedger, SeedRecord, Verdict};
 
     fn a_record() -> Record {
         let seed = Fingerprint("f1".to_owned());
@@ -148,6 +171,12 @@ mod tests {
                 client: None,
                 seed: Some((InputVersion("u/1".to_owned()), seed)),
             },
+            account: Some(Account {
+                issuer: "https://id.example.com".to_owned(),
+                subject: "42".to_owned(),
+                name: "jane@example.com".to_owned(),
+            }),
+            upkeep: Upkeep::Standing,
             request: Some("monday".to_owned()),
         }
     }

@@ -30,6 +30,8 @@ pub mod keys {
     pub const ACCESS_TOKEN: &str = "access_token";
     /// Its type.
     pub const TOKEN_TYPE: &str = "token_type";
+    /// The device code of a sign-in that is under way (RFC 8628 section 3.2).
+    pub const DEVICE_CODE: &str = "device_code";
 }
 
 /// The asset that a grant belongs to.
@@ -194,6 +196,8 @@ impl NewGrant {
     fn record_over(&self, known: Option<&Record>) -> Record {
         let mut record = self.record.clone();
         if let Some(known) = known {
+            // What a refresh knows comes from the token Secret, which does not say who signed in.
+            record.account = record.account.or_else(|| known.account.clone());
             record.seeds = match &self.source {
                 Source::Grant => known.seeds.clone(),
                 Source::Seed(fingerprint) => known.seeds.clone().with(SeedRecord {
@@ -258,6 +262,9 @@ impl Secrets {
         // Whatever attempt stands there, this answer ends it: the refresh token that it sent is not the newest any more.
         written.insert(names::ATTEMPT, None);
         written.insert(names::UNANSWERED, None);
+        if grant.record.upkeep != answer.record.upkeep {
+            written.entry(names::STANDING).or_insert(None);
+        }
         let changes = Changes {
             data: Some(answer.data()),
             ..Changes::of_annotations(written)
@@ -393,7 +400,7 @@ impl End {
     }
 }
 
-fn grant_draft(
+pub(super) fn grant_draft(
     belongs: &Belongs,
     record: &Record,
     attempt: Option<&Attempt>,

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use super::annotations::{self, Annotations, Rendered};
 use crate::{
     api::names,
-    lifecycle::{Attempt, InputVersion, Record, UnansweredTries},
+    lifecycle::{Attempt, DeviceAuthorization, InputVersion, Record, UnansweredTries},
 };
 
 /// Namespace and name.
@@ -42,20 +42,22 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// The three kinds of Secrets, told apart by their immutable type.
+/// The kinds of Secrets, told apart by their immutable type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// `emailasset.dev/grant`.
     Grant,
     /// `emailasset.dev/token`.
     Token,
+    /// `emailasset.dev/authorization-response`: what `kubectl emailasset authorize` hands over.
+    Response,
     /// Anything else: inputs, and strangers.
     Other,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Grant, Self::Token, Self::Other];
+    pub const ALL: [Self; 4] = [Self::Grant, Self::Token, Self::Response, Self::Other];
 
     /// The kind of a Secret with this `type`.
     #[must_use]
@@ -63,6 +65,7 @@ impl Kind {
         match secret_type {
             Some(names::GRANT_SECRET_TYPE) => Self::Grant,
             Some(names::TOKEN_SECRET_TYPE) => Self::Token,
+            Some(names::RESPONSE_SECRET_TYPE) => Self::Response,
             _ => Self::Other,
         }
     }
@@ -71,10 +74,12 @@ impl Kind {
     #[must_use]
     pub fn field_selector(self) -> String {
         let (grant, token) = (names::GRANT_SECRET_TYPE, names::TOKEN_SECRET_TYPE);
+        let response = names::RESPONSE_SECRET_TYPE;
         match self {
             Self::Grant => format!("type={grant}"),
             Self::Token => format!("type={token}"),
-            Self::Other => format!("type!={grant},type!={token}"),
+            Self::Response => format!("type={response}"),
+            Self::Other => format!("type!={grant},type!={token},type!={response}"),
         }
     }
 }
@@ -105,6 +110,11 @@ pub enum What {
     Grant(Box<Grant>),
     /// A token Secret.
     Token(Box<Token>),
+    /// What a person's sign-in was answered with.
+    Response {
+        /// The name of the asset that it is for.
+        asset: Option<String>,
+    },
     /// Another Secret.
     Other {
         /// The value of `emailasset.dev/hosts`.
@@ -123,6 +133,8 @@ pub struct Grant {
     pub attempt: Option<Attempt>,
     /// Tries without an answer.
     pub unanswered: UnansweredTries,
+    /// A sign-in with a code that is under way.
+    pub device: Option<DeviceAuthorization>,
     /// UID of the asset that it belongs or belonged to.
     pub asset: String,
     /// The mailbox.
@@ -185,6 +197,7 @@ impl What {
                 record: annotations::record(annotations),
                 attempt: annotations::attempt(annotations),
                 unanswered: annotations::unanswered(annotations),
+                device: annotations::device(annotations),
                 asset: text(names::ASSET).unwrap_or_default(),
                 email: text(names::EMAIL).unwrap_or_default(),
             })),
@@ -192,6 +205,9 @@ impl What {
                 record: annotations::record(annotations),
                 rendered: annotations::rendered(annotations),
             })),
+            Kind::Response => Self::Response {
+                asset: text(names::RESPONSE_FOR),
+            },
             Kind::Other => Self::Other {
                 hosts: text(names::HOSTS),
                 adopt: text(names::ADOPT),
@@ -203,6 +219,7 @@ impl What {
         match self {
             Self::Grant(_) => Kind::Grant,
             Self::Token(_) => Kind::Token,
+            Self::Response { .. } => Kind::Response,
             Self::Other { .. } => Kind::Other,
         }
     }
@@ -248,6 +265,14 @@ impl Index {
             .get(owner)
             .map(|keys| keys.iter().cloned().collect())
             .unwrap_or_default()
+    }
+
+    /// The places of all Secrets of one kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: Kind) -> Vec<Key> {
+        let inner = self.lock();
+        let of_kind = inner.secrets.iter().filter(|(_, seen)| seen.kind() == kind);
+        of_kind.map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes in an object as the API server showed it, unless a later edition is known.

@@ -114,6 +114,16 @@ impl Contents {
         }
     }
 
+    /// All text values. Only our own Secrets hold nothing else.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<String, SecretString> {
+        let texts = self
+            .data
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), std::str::from_utf8(&value.0).ok()?)));
+        texts.map(|(key, text)| (key, SecretString::from(text))).collect()
+    }
+
     /// The keys that are there, for messages.
     #[must_use]
     pub fn keys(&self) -> Vec<&str> {
@@ -350,6 +360,7 @@ impl Seen {
         match self.what {
             super::index::What::Grant(_) => Kind::Grant,
             super::index::What::Token(_) => Kind::Token,
+            super::index::What::Response { .. } => Kind::Response,
             super::index::What::Other { .. } => Kind::Other,
         }
     }
@@ -363,6 +374,7 @@ const fn secret_type(kind: Kind) -> &'static str {
     match kind {
         Kind::Grant => names::GRANT_SECRET_TYPE,
         Kind::Token => names::TOKEN_SECRET_TYPE,
+        Kind::Response => names::RESPONSE_SECRET_TYPE,
         Kind::Other => "Opaque",
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     api::names,
-    lifecycle::{Lifetime, Record, SeedLedger},
+    lifecycle::{Lifetime, Record, SeedLedger, Upkeep},
 };
 
 /// Keys of a token Secret's data that hold the token.
@@ -128,7 +128,8 @@ impl Secrets {
     }
 }
 
-/// The record that a token Secret carries. The ledger of seeds stands in one place only: here where there is no grant Secret.
+/// The record that a token Secret carries. The ledger of seeds stands in one place only: here where there is no grant Secret. Who signed in stands in the grant
+/// Secret alone.
 #[must_use]
 pub fn published_record(record: &Record, keeps_ledger: KeepsLedger) -> Record {
     let seeds = match keeps_ledger {
@@ -137,6 +138,8 @@ pub fn published_record(record: &Record, keeps_ledger: KeepsLedger) -> Record {
     };
     Record {
         seeds,
+        account: None,
+        upkeep: Upkeep::default(),
         ..record.clone()
     }
 }

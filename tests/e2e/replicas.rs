@@ -145,8 +145,8 @@ async fn on_sigterm_the_other_replica_leads_before_the_open_request_is_finished(
 #[tokio::test]
 async fn a_status_that_a_frozen_leader_was_about_to_write_does_not_replace_its_successors() {
     let stage = Stage::set("stale-status").await;
-    // The second status waits right before it is sent.
-    let slow = [("FAILPOINTS", "before-status=1*off->1*sleep(15000)->off")];
+    // Every status waits right before it is sent, long enough to be frozen there.
+    let slow = [("FAILPOINTS", "before-status=sleep(5000)")];
     let first = Replica::start_under(&stage, &slow).await;
     first.wait_until_it_leads().await;
     let subject = &subjects(&stage, "overtaken", 1).await[0];

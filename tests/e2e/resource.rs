@@ -101,7 +101,7 @@ async fn the_columns_say_which_mailbox_is_ready_until_when() {
     assert_eq!(
         header,
         [
-            "NAME", "EMAIL", "PROVIDER", "READY", "REASON", "EXPIRES", "SECRET", "FAILURE", "AGE"
+            "NAME", "EMAIL", "PROVIDER", "READY", "REASON", "EXPIRES", "SECRET", "ACCOUNT", "FAILURE", "AGE"
         ]
     );
     assert_eq!(row[5], "columns-token");

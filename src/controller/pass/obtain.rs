@@ -287,7 +287,6 @@ impl Pass {
                 _ => return Err(Flow::On),
             },
         };
-        let client = self.inputs.client.as_ref().and_then(|(_, client)| client.as_ref().ok());
         let endpoints = &resolved.endpoints;
         let certificate_authority = match self.ca_bundle().await {
             Ok(bundle) => bundle,
@@ -298,18 +297,27 @@ impl Pass {
         };
         Ok(Redemption {
             token_endpoint: endpoints.refresh_url.clone(),
-            client: oauth::ClientCredentials {
-                client_id: redeem.binding.client_id.clone(),
-                client_secret: client.and_then(|client| client.secret.clone()),
-                authentication: self
-                    .authentication(resolved)
-                    .map_or(oauth::ClientAuthentication::None, wire_authentication),
-            },
+            client: self.client_credentials(&redeem.binding.client_id),
             refresh_token,
             scopes: (!endpoints.refresh_scopes.is_empty()).then(|| endpoints.refresh_scopes.clone()),
             extra_parameters: Vec::new(),
             certificate_authority,
         })
+    }
+
+    /// Who we are at the provider's endpoints, as far as this pass has read it.
+    pub(super) fn client_credentials(&self, client_id: &str) -> oauth::ClientCredentials {
+        let client = self.inputs.client.as_ref().and_then(|(_, client)| client.as_ref().ok());
+        let authentication = self
+            .resolved
+            .as_ref()
+            .ok()
+            .and_then(|resolved| self.authentication(resolved));
+        oauth::ClientCredentials {
+            client_id: client_id.to_owned(),
+            client_secret: client.and_then(|client| client.secret.clone()),
+            authentication: authentication.map_or(oauth::ClientAuthentication::None, wire_authentication),
+        }
     }
 
     pub(super) fn inputs_are_stale(&self, needed: Needed) -> bool {

@@ -8,7 +8,7 @@ use super::{Flow, Pass};
 use crate::{
     api::names,
     controller::{explain, observe::now, registry::Unpublished},
-    lifecycle::{self, Handover, Origin, Presence, Slot, TokenSecret, World},
+    lifecycle::{self, Handover, Holder, Origin, Presence, Slot, TokenSecret, World},
     store::{
         Changes, Key, Kind, Seen, StoreError, What, annotations,
         grant::{self, End},
@@ -89,8 +89,8 @@ impl Pass {
     }
 
     pub(super) async fn record_inputs(&self, world: &World) -> Flow {
-        let key = match self.context.index.get(&self.grant_key()) {
-            Some(seen) if seen.kind() == Kind::Grant => self.grant_key(),
+        let key = match lifecycle::holder(world) {
+            Some(Holder::Grant) => self.grant_key(),
             _ => self.token_key(),
         };
         let Some(seen) = self.context.index.get(&key) else {
@@ -99,7 +99,7 @@ impl Pass {
         let noted = match &seen.what {
             What::Grant(grant) => &grant.record.inputs,
             What::Token(token) => &token.record.inputs,
-            What::Other { .. } => return Flow::On,
+            What::Response { .. } | What::Other { .. } => return Flow::On,
         };
         let known = lifecycle::inputs_now(world, noted);
         let changes = Changes::of_annotations([(names::INPUTS, Some(annotations::write(&known)))].into());
@@ -126,7 +126,7 @@ impl Pass {
         let record = match &contents.seen.what {
             What::Grant(grant) => grant.record.clone(),
             What::Token(token) => token.record.clone(),
-            What::Other { .. } => return Flow::On,
+            What::Response { .. } | What::Other { .. } => return Flow::On,
         };
         let token = contents.text(grant::keys::ACCESS_TOKEN);
         let token_type = contents.text(grant::keys::TOKEN_TYPE);

@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use super::worlds::{foreign, lifetime, line, minute, seed};
 use crate::{
     api::{EmailAssetStatus, FailureClass, Reason},
-    lifecycle::{Handover, Heritage, SeedClaim, Slot, Source, Standing, Verdict, World, decide, status},
+    lifecycle::{
+        Handover, Heritage, SeedClaim, SignInRefusal, Slot, Source, Standing, Verdict, World, decide, note_refusal,
+        status,
+    },
 };
 
 fn hour() -> World {
@@ -23,6 +26,12 @@ fn retained() -> World {
         grant: earlier.grant,
         ..World::fresh().rotating()
     }
+}
+
+fn refused_sign_in(refusal: &SignInRefusal) -> World {
+    let mut world = World::fresh().signing_in();
+    note_refusal(&mut world, refusal, minute(0));
+    world
 }
 
 /// Title, world and the minute at which it is shown.
@@ -67,6 +76,22 @@ fn situations() -> Vec<(&'static str, World, i64)> {
         ("The grant Secret is missing", World { grant: Slot::Free, ..rotating_hour() }, 10),
         ("Suspended without a valid token", hour().suspended(), 60),
         ("Suspended with a valid token", hour().suspended().token_secret(|token| token.record.lifetime = Some(lifetime(0, 600))), 60),
+        ("Nobody has signed in yet", World::fresh().signing_in(), 0),
+        ("Nobody has signed in yet, and the operator has no public address", World::fresh().signing_in().planned(|plan| {
+            if let Some(way) = &mut plan.names.sign_in { way.page = None; }
+        }), 0),
+        ("Nobody has asked for a code yet", World::fresh().signing_in_by_device(), 0),
+        ("A code waits to be entered", World::fresh().signing_in_by_device().with_code("now", 15), 0),
+        ("Another account signed in", refused_sign_in(&SignInRefusal::WrongAccount { signed_in: "eve@example.com".to_owned(), wanted: "support@example.com".to_owned() }), 0),
+        ("The same name signed in, and somebody else", refused_sign_in(&SignInRefusal::OtherSubject { signed_in: "support@example.com".to_owned() }), 0),
+        ("Nothing proves who signed in", refused_sign_in(&SignInRefusal::IdentityUnproven { why: "The provider asserts no account. Set spec.oauth2.issuer to its OpenID Connect issuer.".to_owned() }), 0),
+        ("A scope was not granted", refused_sign_in(&SignInRefusal::ScopeNotGranted { missing: vec!["https://mail.google.com/".to_owned()] }), 0),
+        ("No refresh token was given", refused_sign_in(&SignInRefusal::NoRefreshToken), 0),
+        ("The person said no", refused_sign_in(&SignInRefusal::ConsentDenied), 0),
+        ("Only an admin may consent", refused_sign_in(&SignInRefusal::AdminConsentRequired), 0),
+        ("Somebody else signed in meanwhile", refused_sign_in(&SignInRefusal::Superseded), 0),
+        ("The grant of a sign-in is refused, the token has expired", World::fresh().signing_in().signed_in(0, 60).and_published(0).failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(40)), 60),
+        ("Another client, where a person signs in", World::fresh().signing_in().signed_in(0, 60).and_published(0).with_client("client-2"), 10),
         ("Being deleted", World { presence: crate::lifecycle::Presence::Leaving, ..hour() }, 10),
     ]
 }
@@ -125,8 +150,10 @@ fn every_standing_is_among_the_situations() {
         Standing::Failing => 8,
         Standing::SeedRejected => 9,
         Standing::Fine => 10,
+        Standing::SignInRequired(_) => 11,
+        Standing::DevicePending(_) => 12,
     };
-    for kind in 0..=10 {
+    for kind in 0..=12 {
         assert!(
             standings.iter().any(|standing| name(standing) == kind),
             "standing {kind} is not shown"
@@ -136,7 +163,7 @@ fn every_standing_is_among_the_situations() {
 
 #[test]
 fn a_condition_that_asks_for_something_names_a_command() {
-    let asks = ["SeedRequired", "SecretConflict", "Suspended"];
+    let asks = ["SeedRequired", "SignInRequired", "SecretConflict", "Suspended"];
     for (title, world, minutes) in situations() {
         let now = minute(minutes);
         let Some(shown) = status(&world, &decide(&world, now).standing, now) else {
@@ -148,9 +175,9 @@ fn a_condition_that_asks_for_something_names_a_command() {
             .filter(|shown| asks.contains(&shown.reason.as_str()))
         {
             // What the controller says of a missing Secret has its own command.
-            let names_one = shown.message.contains("kubectl ") || shown.message.contains("make it");
-            assert!(names_one, "{title}: {}", shown.message);
-            assert!(shown.message.contains("helpdesk"), "{title}: {}", shown.message);
+            let names_one = shown.message.contains("kubectl ") && shown.message.contains("helpdesk");
+            let asks_for_more = shown.message.contains("make it") || shown.message.contains("and enter ");
+            assert!(names_one || asks_for_more, "{title}: {}", shown.message);
         }
         for shown in &shown.conditions {
             assert!(
@@ -166,7 +193,7 @@ fn a_condition_that_asks_for_something_names_a_command() {
 fn a_step_that_the_provider_s_words_contain_is_not_said_twice() {
     let world = hour();
     let names = &world.plan.as_ref().unwrap().names;
-    let step = crate::lifecycle::new_seed(names);
+    let step = crate::lifecycle::new_grant(names);
     let said = format!("Google says that the grant was revoked. {step}");
     assert_eq!(crate::lifecycle::messages::grant_is_refused(&said, names), said);
     assert_eq!(crate::lifecycle::messages::grant_is_refused("", names), step);

@@ -203,6 +203,9 @@ impl Life {
                 }
             }
             Step::DropRenamed => self.world.renamed = None,
+            Step::BeginDevice(_) | Step::PollDevice(_) | Step::DropDevice => {
+                unreachable!("nobody signs in here")
+            }
         }
     }
 
@@ -455,7 +458,7 @@ impl Life {
             let client = match &self.world.client {
                 Input::Read(_, id) | Input::NotNeeded(id) => Some(id.clone()),
                 Input::Unread(_) => self.client.clone().map(|(_, id)| id),
-                Input::Unusable(_) => None,
+                Input::Unusable(_) | Input::Unnamed => None,
             };
             let same = bound.as_ref().is_some_and(|bound| {
                 bound.token_endpoint == plan.token_endpoint && client.is_none_or(|id| id == bound.client_id)

@@ -3,11 +3,12 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    api::{EmailAssetStatus, FailureClass, Reason, Rotation},
+    api::{EmailAssetStatus, FailureClass, Reason, Rotation, SignInStatus},
     lifecycle::{
-        Activity, Attempt, AttemptHolder, Binding, Failure, Fingerprint, Generation, GrantSecret, Handover, Input,
-        InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal, Presence, Record, Retention, SeedClaim,
-        SeedLedger, SeedRecord, Sight, Slot, Source, TokenSecret, Verdict, World, decide, note_failure, status,
+        Account, Activity, Attempt, AttemptHolder, Binding, DeviceAuthorization, Failure, Fingerprint, Generation,
+        GrantSecret, Handover, Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal, Presence, Record,
+        Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot, Source, TokenSecret, Upkeep,
+        Verdict, World, decide, note_failure, note_success, status,
     },
 };
 
@@ -39,7 +40,9 @@ pub(super) fn plan() -> Plan {
             client: "helpdesk/google-oauth-client".to_owned(),
             grant_secret: "helpdesk/support-grant".to_owned(),
             token_secret: "helpdesk/support-token".to_owned(),
+            sign_in: None,
         },
+        sign_in: SignInStatus::default(),
     }
 }
 
@@ -97,6 +100,7 @@ impl World {
             presence: Presence::Staying,
             activity: Activity::Active,
             refresh_request: None,
+            sign_in_request: None,
             jitter: 0.0,
             plan: Ok(plan()),
             client: Input::Read(version("client-1"), "client-1".to_owned()),
@@ -107,6 +111,7 @@ impl World {
             token: Slot::Free,
             renamed: None,
             attempt_holder: AttemptHolder::This,
+            device_due: start(),
             failed_under: None,
             status: EmailAssetStatus {
                 observed_generation: Some(-1),
@@ -118,6 +123,105 @@ impl World {
     pub(super) fn planned(mut self, change: impl FnOnce(&mut Plan)) -> Self {
         change(self.plan.as_mut().unwrap());
         self
+    }
+
+    /// A person signs in, in a browser.
+    pub(super) fn signing_in(mut self) -> Self {
+        self.seed = Input::Unnamed;
+        self.planned(|plan| {
+            plan.names.sign_in = Some(SignInWay {
+                by: SignInBy::Browser,
+                login: "support@example.com".to_owned(),
+                page: Some("https://mail.example.com/sign-in/helpdesk/support/abc".to_owned()),
+            });
+        })
+    }
+
+    /// A person signs in with a code.
+    pub(super) fn signing_in_by_device(self) -> Self {
+        self.signing_in().planned(|plan| {
+            if let Some(way) = &mut plan.names.sign_in {
+                way.by = SignInBy::Device;
+                way.page = None;
+            }
+        })
+    }
+
+    /// Somebody signed in at this minute, and the token of that ends at minute `expires`.
+    pub(super) fn signed_in(self, granted: i64, expires: i64) -> Self {
+        let upkeep = match self.plan.as_ref().unwrap().rotation {
+            Rotation::None => Upkeep::Standing,
+            _ => Upkeep::Rotating,
+        };
+        self.grant_secret(|grant| {
+            grant.mailbox = "support@example.com".to_owned();
+            grant.device = None;
+            grant.attempt = None;
+            grant.record = Record {
+                generation: grant.record.generation.next(),
+                binding: Some(binding("client-1")),
+                lifetime: Some(lifetime(granted, expires)),
+                scopes: vec!["https://mail.google.com/".to_owned()],
+                granted: Some(minute(granted)),
+                inputs: InputsSeen {
+                    client: Some((version("client-1"), "client-1".to_owned())),
+                    seed: None,
+                },
+                account: Some(Account {
+                    issuer: "https://accounts.google.com".to_owned(),
+                    subject: "42".to_owned(),
+                    name: "support@example.com".to_owned(),
+                }),
+                upkeep,
+                ..Record::default()
+            };
+        })
+    }
+
+    /// What the grant Secret holds is published too, and the status says so.
+    pub(super) fn and_published(mut self, now: i64) -> Self {
+        let grant = self.grant.ours().expect("a grant Secret").record.clone();
+        self.token = Slot::Ours(TokenSecret {
+            record: Record {
+                account: None,
+                upkeep: Upkeep::Rotating,
+                ..grant
+            },
+            rendering: "rendering-1".to_owned(),
+        });
+        self.shown(minute(now))
+    }
+
+    /// A refresh where the grant Secret is left alone.
+    pub(super) fn refreshed(self, issued: i64, expires: i64) -> Self {
+        let mut world = self.token_secret(|token| {
+            token.record.generation = token.record.generation.next();
+            token.record.lifetime = Some(lifetime(issued, expires));
+        });
+        note_success(&mut world);
+        world.shown(minute(issued))
+    }
+
+    /// The value of `emailasset.dev/sign-in`.
+    pub(super) fn asked_to_sign_in(mut self, value: &str) -> Self {
+        self.sign_in_request = Some(value.to_owned());
+        self
+    }
+
+    /// A code that answers this request waits to be entered, until minute `expires`.
+    pub(super) fn with_code(self, request: &str, expires: i64) -> Self {
+        self.grant_secret(|grant| {
+            grant.mailbox = "support@example.com".to_owned();
+            grant.record.inputs.client = Some((version("client-1"), "client-1".to_owned()));
+            grant.device = Some(DeviceAuthorization {
+                request: request.to_owned(),
+                binding: binding("client-1"),
+                user_code: "BDSD-HQMK".to_owned(),
+                verification_url: "https://id.example.com/device".to_owned(),
+                expires: minute(expires),
+                interval_seconds: 5,
+            });
+        })
     }
 
     /// Each answer replaces the refresh token, and the old one is dead.
@@ -183,6 +287,8 @@ impl World {
                 client: Some((version("client-1"), "client-1".to_owned())),
                 seed: Some((version("a"), fingerprint("a"))),
             },
+            account: None,
+            upkeep: Upkeep::Rotating,
             request: None,
         };
         let mut published = record.clone();
