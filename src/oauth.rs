@@ -43,7 +43,12 @@ pub use certificates::{CaBundle, CaBundleError};
 pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
 pub use device::{DeviceAuthorization, DeviceFailure, DevicePoll, DevicePolled, DeviceRequest};
 pub use exchange::CodeExchange;
-pub use identity::{Account, Question, Unproven, account_matches, prove};
+pub use identity::{
+    Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, prove,
+};
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
 pub use transport::{HttpError, HttpSettings, ProxySetting};
+
+#[cfg(test)]
+mod tests;

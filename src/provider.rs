@@ -15,12 +15,15 @@ mod servers;
 mod sign_in;
 
 pub use catalogue::{
-    AccessTokenLifetime, Catalogue, CatalogueError, Entry, EntryServer, Offer, Parameter, Refresh, SendScope,
+    AccessTokenLifetime, Catalogue, CatalogueError, Entry, EntryIdentity, EntryServer, EntryTenancy, Offer, Parameter,
+    PersonalTenant, Refresh, SendScope,
 };
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
 pub use resolve::{Endpoints, ResolveError, resolve};
 pub use servers::Server;
 pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
+
+pub(crate) use sign_in::{is_uuid, split_address};
 
 #[cfg(test)]
 mod tests;

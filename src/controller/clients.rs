@@ -48,6 +48,7 @@ mod tests {
         let client = Client {
             id: Some("id".to_owned()),
             secret: None,
+            registration: None,
         };
         (InputVersion(edition.to_owned()), Ok(client))
     }

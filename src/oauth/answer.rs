@@ -297,14 +297,14 @@ impl NamedError {
     }
 }
 
-/// `error` as text (RFC 6749 section 5.2), or as the object that API gateways send. Null, false, 0 and empty text name nothing.
+/// `error` as text (RFC 6749 section 5.2; `error_code` at Google's device endpoint), or as the object that API gateways send. Null, false, 0 and empty text name nothing.
 fn named_error(fields: &Map<String, Value>) -> Option<NamedError> {
     let outside = || {
         text(fields, "error_description")
             .or_else(|| text(fields, "message"))
             .map(str::to_owned)
     };
-    match fields.get("error")? {
+    match fields.get("error").or_else(|| fields.get("error_code"))? {
         Value::String(code) if !code.trim().is_empty() => Some(NamedError {
             code: code.clone(),
             description: outside(),

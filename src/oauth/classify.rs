@@ -224,6 +224,8 @@ pub const FIELD: &[Rule] = &[
         cause: Cause::RateLimited,
         wait: Some(SignedDuration::from_secs(600)),
     },
+    // Google's device endpoint, with HTTP 403.
+    rule("rate_limit_exceeded", Class::Throttled, Cause::RateLimited),
 ];
 
 /// What a status means by itself, before anybody looks at the body. `None`: look at the body.

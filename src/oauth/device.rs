@@ -9,8 +9,8 @@ use url::Url;
 
 use super::answer::{self, Answer, Completeness, SecretsInPlay};
 use super::certificates::CaBundle;
-use super::classify::{Cause, Evidence, Refusal};
-use super::redeem::{self, Outcome, TokenClient, TransportFailure};
+use super::classify::{Cause, Class, Evidence, Refusal};
+use super::redeem::{self, FailureKind, Outcome, TokenClient, TransportFailure};
 use super::request::{self, ClientCredentials};
 use super::transport::Response;
 
@@ -84,13 +84,13 @@ pub enum DevicePolled {
     Answered(Answer),
     /// The person has not finished. Ask again after the interval.
     Pending,
-    /// Ask again after the interval, which is 5 seconds longer from now on.
+    /// Too many questions. Ask again after the interval, which is 5 seconds longer from now on.
     SlowDown,
     /// The person said no.
     Declined,
     /// The code has ended.
     Expired,
-    /// The server decided against it for another reason.
+    /// The server decided against it for another reason. Asking again is no use.
     Refused(Refusal),
     /// The question has not left: asking again is safe.
     NotSent(TransportFailure),
@@ -132,7 +132,7 @@ impl TokenClient {
         }
         Err(match redeem::decided(&response, endpoint, &secrets) {
             Ok(refusal) => DeviceFailure::Refused(refusal),
-            Err(doubt) => DeviceFailure::Unreachable(doubt),
+            Err(doubt) => DeviceFailure::Unreachable(*doubt),
         })
     }
 
@@ -149,21 +149,23 @@ impl TokenClient {
             Outcome::Answered(answer) => DevicePolled::Answered(answer),
             Outcome::NotSent(failure) => DevicePolled::NotSent(failure),
             Outcome::Unknown(failure) => DevicePolled::Unknown(failure),
-            Outcome::Refused(refusal) => not_yet(refusal),
+            Outcome::Refused(refusal) => not_yet(refusal, &poll.token_endpoint),
         }
     }
 }
 
-/// The codes of RFC 8628 section 3.5 and Microsoft's `authorization_declined`. The code alone counts: a 403 without one is no "no" of the person, and a 429 without
-/// one has a Retry-After instead of a longer interval.
-fn not_yet(refusal: Refusal) -> DevicePolled {
-    match (refusal.evidence, refusal.cause) {
-        (Evidence::ErrorCode, Cause::AuthorizationPending) => DevicePolled::Pending,
-        (Evidence::ErrorCode, Cause::AccessDenied) => DevicePolled::Declined,
-        (Evidence::ErrorCode, Cause::ExpiredCode) => DevicePolled::Expired,
-        (Evidence::ErrorCode, Cause::RateLimited) if refusal.code.as_str().eq_ignore_ascii_case("slow_down") => {
-            DevicePolled::SlowDown
-        }
+/// The codes of RFC 8628 section 3.5 and Microsoft's `authorization_declined`. A 403 without a code is no "no" of the person. Trouble that passes does not end a
+/// sign-in: a 429 means "less often", and a 503 that nothing was said.
+fn not_yet(refusal: Refusal, endpoint: &Url) -> DevicePolled {
+    match (refusal.evidence, refusal.cause, refusal.class) {
+        (Evidence::ErrorCode, Cause::AuthorizationPending, _) => DevicePolled::Pending,
+        (Evidence::ErrorCode, Cause::AccessDenied, _) => DevicePolled::Declined,
+        (Evidence::ErrorCode, Cause::ExpiredCode, _) => DevicePolled::Expired,
+        (_, _, Class::Throttled) => DevicePolled::SlowDown,
+        (_, _, Class::Retry) => DevicePolled::Unknown(TransportFailure {
+            answer: Some(refusal),
+            ..TransportFailure::new(FailureKind::ServerError, endpoint)
+        }),
         _ => DevicePolled::Refused(refusal),
     }
 }

@@ -47,3 +47,6 @@ impl TokenClient {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

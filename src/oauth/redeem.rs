@@ -15,6 +15,7 @@ use super::address::ResolveError;
 use super::answer::{self, Answer, Completeness, Received, SecretsInPlay};
 use super::certificates::CaBundle;
 use super::classify::{Class, Evidence, Refusal};
+use super::identity::documents::Documents;
 use super::request::{self, Redemption, RequestError};
 use super::transport::{HttpError, HttpSettings, NoResponse, Reason, Response, Sent, Transport};
 
@@ -176,10 +177,11 @@ impl fmt::Display for TransportFailure {
 
 impl StdError for TransportFailure {}
 
-/// Talks to token endpoints. Cheap to share behind an `Arc`; one per process.
+/// Talks to authorization servers. Cheap to share behind an `Arc`; one per process.
 #[derive(Debug)]
 pub struct TokenClient {
     transport: Transport,
+    documents: Documents,
 }
 
 impl TokenClient {
@@ -190,7 +192,13 @@ impl TokenClient {
     pub fn new(settings: HttpSettings) -> Result<Self, HttpError> {
         Ok(Self {
             transport: Transport::new(settings)?,
+            documents: Documents::default(),
         })
+    }
+
+    /// What issuers said about themselves in the last minutes.
+    pub(super) const fn documents(&self) -> &Documents {
+        &self.documents
     }
 
     /// Redeems a refresh token once. Dropping the future after the request was sent loses the answer: run it where nothing
@@ -257,7 +265,7 @@ fn answered(response: &Response, endpoint: &Url, secrets: &SecretsInPlay) -> Out
         Ok(answer) => Outcome::Answered(answer),
         Err(refusal) => match without_doubt(refusal, response.completeness, endpoint) {
             Ok(refusal) => Outcome::Refused(refusal),
-            Err(doubt) => Outcome::Unknown(doubt),
+            Err(doubt) => Outcome::Unknown(*doubt),
         },
     }
 }
@@ -267,7 +275,7 @@ pub(super) fn decided(
     response: &Response,
     endpoint: &Url,
     secrets: &SecretsInPlay,
-) -> Result<Refusal, TransportFailure> {
+) -> Result<Refusal, Box<TransportFailure>> {
     let refusal = answer::refuse(&received(response), secrets);
     without_doubt(refusal, response.completeness, endpoint)
 }
@@ -282,15 +290,19 @@ fn received(response: &Response) -> Received<'_> {
     }
 }
 
-fn without_doubt(refusal: Refusal, completeness: Completeness, endpoint: &Url) -> Result<Refusal, TransportFailure> {
+fn without_doubt(
+    refusal: Refusal,
+    completeness: Completeness,
+    endpoint: &Url,
+) -> Result<Refusal, Box<TransportFailure>> {
     match doubt(&refusal, completeness) {
         None => Ok(refusal),
         Some(kind) => {
             let failure = TransportFailure::new(kind, endpoint);
-            Err(TransportFailure {
+            Err(Box::new(TransportFailure {
                 answer: Some(refusal),
                 ..failure
-            })
+            }))
         }
     }
 }

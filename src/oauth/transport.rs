@@ -198,9 +198,12 @@ impl Transport {
             .pool(self.route(url), authority)
             .map_err(|error| unsent(Reason::Client(error)))?;
         let handed_over = Arc::new(AtomicBool::new(false));
+        let without_body = request.body().is_empty();
         let request = to_reqwest(url, request, &handed_over);
         let failed = |reason| {
-            let sent = if handed_over.load(Ordering::SeqCst) {
+            // Nothing tells when a request without a body was handed over. It holds nothing that could be lost; only the words depend on it.
+            let connected = without_body && !matches!(&reason, Reason::Failed(error) if error.is_connect());
+            let sent = if connected || handed_over.load(Ordering::SeqCst) {
                 Sent::Maybe
             } else {
                 Sent::No
@@ -322,6 +325,9 @@ fn to_reqwest(url: &Url, request: HttpRequest, handed_over: &Arc<AtomicBool>) ->
     let (parts, body) = request.into_parts();
     let mut request = reqwest::Request::new(parts.method, url.clone());
     *request.headers_mut() = parts.headers;
+    if body.is_empty() {
+        return request;
+    }
     let body = NotedBody {
         bytes: Full::from(body),
         handed_over: Arc::clone(handed_over),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, de};
 use url::Url;
 
 use super::hosts::Authority;
+use super::sign_in::{AccountClaim, NamesIssuer, UserinfoAlone, is_uuid};
 use crate::api::{ClientAuthentication, Rotation, Security, duration};
 
 const BUILT_IN: &str = include_str!("catalogue.yaml");
@@ -50,6 +51,27 @@ pub struct Entry {
     /// Where refresh tokens are redeemed, if that is not the token endpoint.
     #[serde(rename = "refreshURL", default)]
     pub refresh_url: Option<String>,
+    /// Where a person signs in, with `{parameter}`s in its path.
+    #[serde(rename = "authorizationURL", default)]
+    pub authorization_url: Option<String>,
+    /// Where a sign-in with a code begins, with `{parameter}`s in its path.
+    #[serde(rename = "deviceAuthorizationURL", default)]
+    pub device_authorization_url: Option<String>,
+    /// Why there is no sign-in with a code.
+    #[serde(default)]
+    pub no_device_code: Option<String>,
+    /// Parameters of the authorization request besides those of the protocol.
+    #[serde(default)]
+    pub authorization_parameters: BTreeMap<String, String>,
+    /// Whether each authorization response names the issuer.
+    #[serde(default)]
+    pub names_issuer: NamesIssuer,
+    /// The host of a loopback redirect.
+    #[serde(default)]
+    pub loopback_host: Option<String>,
+    /// Who asserts which account signed in.
+    #[serde(default)]
+    pub identity: Option<EntryIdentity>,
     /// Hosts, besides those of the URLs above, that may receive client secrets and refresh tokens.
     #[serde(default)]
     pub more_token_hosts: Vec<String>,
@@ -71,6 +93,61 @@ pub struct Entry {
     /// The POP3 server.
     #[serde(default)]
     pub pop3: Option<EntryServer>,
+}
+
+/// Who asserts which account signed in at a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EntryIdentity {
+    /// The issuer of ID tokens, with `{tid}` in its path where each tenant is one.
+    pub issuer: String,
+    /// Other spellings of it.
+    #[serde(default)]
+    pub also_issuers: Vec<String>,
+    /// The issuer's keys, with `{parameter}`s in the path.
+    #[serde(rename = "keysURL")]
+    pub keys_url: String,
+    /// The userinfo endpoint, where the access token opens it.
+    #[serde(rename = "userinfoURL", default)]
+    pub userinfo_url: Option<String>,
+    /// Whether that alone proves an account.
+    #[serde(default)]
+    pub userinfo_alone: UserinfoAlone,
+    /// The scopes that make the provider say who signed in.
+    pub scopes: Vec<String>,
+    /// Which claims name the account, best first.
+    pub accounts: Vec<AccountClaim>,
+    /// Where each tenant is an issuer.
+    #[serde(default)]
+    pub tenancy: Option<EntryTenancy>,
+    /// Domains that are one and the same, and where dots in the local part mean nothing.
+    #[serde(default)]
+    pub dotless: Vec<String>,
+}
+
+/// How the tenant of an account is found.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EntryTenancy {
+    /// The parameter that names the tenant.
+    pub parameter: String,
+    /// Its values that mean any tenant.
+    pub any: Vec<String>,
+    /// The tenant of personal accounts.
+    pub personal: PersonalTenant,
+    /// The metadata of a tenant, with `{tenant}` in the path for its ID or domain.
+    #[serde(rename = "metadataURL")]
+    pub metadata_url: String,
+}
+
+/// The tenant of personal accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PersonalTenant {
+    /// The value of the parameter that means it.
+    pub name: String,
+    /// Its ID.
+    pub id: String,
 }
 
 /// Something a provider needs to know, such as the tenant.
@@ -163,6 +240,11 @@ impl Catalogue {
         self.0.get(key)
     }
 
+    /// All entries with their keys, in alphabetical order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.0.iter().map(|(key, entry)| (key.as_str(), entry))
+    }
+
     /// The keys of all entries, in alphabetical order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -173,7 +255,12 @@ impl Entry {
     /// The hosts that may receive client secrets and refresh tokens because they are the provider's own. Port 443 only.
     #[must_use]
     pub fn token_hosts(&self) -> Vec<Authority> {
-        let urls = [Some(&self.token_url), self.refresh_url.as_ref()].into_iter().flatten();
+        let urls = [
+            Some(&self.token_url),
+            self.refresh_url.as_ref(),
+            self.device_authorization_url.as_ref(),
+        ];
+        let urls = urls.into_iter().flatten();
         let of_urls = urls.filter_map(|template| Some(Authority::of(&example_url(template)?)));
         let named = self.more_token_hosts.iter().filter_map(|host| Authority::parse(host));
         let mut hosts: Vec<_> = of_urls.chain(named).map(Authority::on_https).collect();
@@ -183,8 +270,23 @@ impl Entry {
     }
 
     fn check(&self) -> Result<(), String> {
-        for template in [Some(&self.token_url), self.refresh_url.as_ref()].into_iter().flatten() {
-            self.check_template(template)?;
+        let identity = self.identity.as_ref();
+        let templates = [
+            Some(&self.token_url),
+            self.refresh_url.as_ref(),
+            self.authorization_url.as_ref(),
+            self.device_authorization_url.as_ref(),
+            identity.map(|identity| &identity.keys_url),
+            identity.and_then(|identity| identity.userinfo_url.as_ref()),
+        ];
+        for template in templates.into_iter().flatten() {
+            self.check_template(template, None)?;
+        }
+        if self.device_authorization_url.is_some() && self.no_device_code.is_some() {
+            return Err("it has both deviceAuthorizationURL and noDeviceCode".into());
+        }
+        if let Some(identity) = identity {
+            self.check_identity(identity)?;
         }
         if let Some(host) = self
             .more_token_hosts
@@ -199,7 +301,28 @@ impl Entry {
         Ok(())
     }
 
-    fn check_template(&self, template: &str) -> Result<(), String> {
+    fn check_identity(&self, identity: &EntryIdentity) -> Result<(), String> {
+        let Some(tenancy) = &identity.tenancy else {
+            return self.check_template(&identity.issuer, None);
+        };
+        self.check_template(&identity.issuer, Some("tid"))?;
+        self.check_template(&tenancy.metadata_url, Some("tenant"))?;
+        if !identity.issuer.contains("{tid}") {
+            return Err("each tenant is an issuer, but the issuer has no {tid}".into());
+        }
+        if !self.parameters.contains_key(&tenancy.parameter) {
+            return Err(format!(
+                "tenancy uses {}, which is not among the parameters",
+                tenancy.parameter
+            ));
+        }
+        if !is_uuid(&tenancy.personal.id) {
+            return Err("the ID of the tenant of personal accounts is no UUID in lower case".into());
+        }
+        Ok(())
+    }
+
+    fn check_template(&self, template: &str, besides: Option<&str>) -> Result<(), String> {
         let url = example_url(template).ok_or_else(|| format!("{template:?} is no URL"))?;
         let host = template
             .strip_prefix("https://")
@@ -209,12 +332,21 @@ impl Entry {
                 "{template:?} must be https, with a host that is written out in lower case, and no port"
             ));
         }
-        match placeholders(template).find(|name| !self.parameters.contains_key(*name)) {
+        let known = |name: &str| Some(name) == besides || self.parameters.contains_key(name);
+        match placeholders(template).find(|name| !known(name)) {
             Some(name) => Err(format!(
                 "{template:?} uses {{{name}}}, which is not among the parameters"
             )),
             None => Ok(()),
         }
+    }
+}
+
+impl EntryIdentity {
+    /// The hosts whose issuers are this provider's.
+    pub(super) fn hosts(&self) -> Vec<Authority> {
+        let url = example_url(&self.issuer);
+        url.map(|url| Authority::of(&url)).into_iter().collect()
     }
 }
 
@@ -227,7 +359,7 @@ pub(super) fn placeholders(template: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The template's URL with a harmless word for each parameter.
-fn example_url(template: &str) -> Option<Url> {
+pub(super) fn example_url(template: &str) -> Option<Url> {
     let filled = placeholders(template).fold(template.to_owned(), |url, name| {
         url.replace(&format!("{{{name}}}"), "x")
     });

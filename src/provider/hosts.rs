@@ -177,8 +177,7 @@ pub fn check_hosts(endpoints: &Endpoints, secrets: &[InputSecret<'_>]) -> Result
     let mut refusals: Vec<Refusal> = Vec::new();
     for secret in secrets {
         let policy = HostPolicy::new(&endpoints.own_hosts, secret.hosts);
-        let mut hosts: Vec<_> = [&endpoints.token_url, &endpoints.refresh_url]
-            .into_iter()
+        let mut hosts: Vec<_> = receivers(endpoints)
             .filter(|url| !policy.allows(url))
             .map(|url| Authority::of(url).into_entry())
             .collect();
@@ -202,6 +201,17 @@ pub fn check_hosts(endpoints: &Endpoints, secrets: &[InputSecret<'_>]) -> Result
     } else {
         Err(HostNotAllowed(refusals))
     }
+}
+
+/// The endpoints that are sent what a Secret holds, or what was got with it. The authorization endpoint is sent no secret. A userinfo endpoint sees the access
+/// token; the entry's own is known to be the provider's, and one that is found by discovery is held against [`HostPolicy::for_access_token`] when it is found.
+fn receivers(endpoints: &Endpoints) -> impl Iterator<Item = &Url> {
+    let identity = &endpoints.sign_in.identity;
+    let is_own = |url: &&Url| identity.hosts.contains(&Authority::of(url));
+    [&endpoints.token_url, &endpoints.refresh_url]
+        .into_iter()
+        .chain(&endpoints.sign_in.device_authorization_url)
+        .chain(identity.userinfo_url.iter().filter(move |url| !is_own(url)))
 }
 
 impl fmt::Display for Refusal {

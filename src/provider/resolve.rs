@@ -4,11 +4,14 @@
 //! request really goes to the provider's own hosts. [`crate::api::validate()`] comes first and gives better messages for what is wrong with a value alone; what is
 //! refused here needs the catalogue, or would be unsafe.
 
+mod sign_in;
+
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use url::Url;
 
+use self::sign_in::Known;
 use super::catalogue::{Catalogue, Entry, SendScope, placeholders};
 use super::hosts::Authority;
 use super::servers::{IMAP, POP3, SMTP, Server, is_offered, server};
@@ -145,6 +148,54 @@ pub enum ResolveError {
         /// What the catalogue says.
         known: Rotation,
     },
+    /// Nobody knows where a person signs in.
+    #[error(
+        "{field} is missing: grant {grant} needs the server's {what}, and no provider is in use at whose own hosts it would be known"
+    )]
+    NoSignInUrl {
+        /// The field.
+        field: &'static str,
+        /// The grant.
+        grant: &'static str,
+        /// What the field is.
+        what: &'static str,
+    },
+    /// The provider gives no device codes for mail.
+    #[error(
+        "spec.oauth2.grant is DeviceCode, which provider {provider} does not offer for mailboxes: {reason}; use AuthorizationCode"
+    )]
+    NoDeviceCode {
+        /// The entry's key.
+        provider: String,
+        /// Why.
+        reason: String,
+    },
+    /// A code of one provider would be sent to another server.
+    #[error(
+        "spec.oauth2.tokenURL is at {host}, but people would sign in at provider {provider}: what they get there goes only to a token endpoint of {provider}; leave tokenURL out, or set authorizationURL and deviceAuthorizationURL to endpoints of the same server"
+    )]
+    CodeLeavesProvider {
+        /// The key of the entry where people would sign in.
+        provider: String,
+        /// The host of the token endpoint.
+        host: String,
+    },
+    /// Who asserts accounts at the provider is the catalogue's fact.
+    #[error("spec.oauth2.issuer: the issuer of provider {provider} is known ({known}): leave it out")]
+    IssuerIsKnown {
+        /// The entry's key.
+        provider: String,
+        /// What the catalogue says.
+        known: String,
+    },
+    /// The issuer is a provider's, whose claims have traps that only its entry knows.
+    #[error(
+        "spec.oauth2.issuer belongs to provider {provider}, whose entry knows which of its claims can be trusted: set spec.provider to {provider} and leave the issuer out"
+    )]
+    IssuerOfProvider {
+        /// The entry's key.
+        provider: String,
+    },
     /// A mail server without a host.
     #[error(
         "{field}.host is missing, and no provider is named that would know the server: set it to the server's host name"
@@ -181,6 +232,14 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
     let at_home = provider.filter(|_| is_own(&own_hosts, &token_url) && is_own(&own_hosts, &refresh_url));
     let scopes = scopes(spec, provider);
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
+    let known = Known {
+        provider,
+        at_home,
+        token_url: &token_url,
+        refresh_url: &refresh_url,
+        scopes: &scopes,
+    };
+    let sign_in = sign_in::sign_in(spec, known, catalogue)?;
     Ok(Endpoints {
         provider: provider.map(|provider| provider.key.to_owned()),
         display_name: at_home.map_or_else(
@@ -219,7 +278,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         },
         scopes,
         username,
-        sign_in: SignIn::default(),
+        sign_in,
         token_url,
         refresh_url,
         own_hosts,
@@ -231,7 +290,11 @@ impl Endpoints {
     #[must_use]
     pub fn to_status(&self, client_authentication: Option<ClientAuthentication>) -> EndpointsStatus {
         EndpointsStatus {
-            issuer: self.sign_in.identity.issuer.clone(),
+            issuer: self
+                .sign_in
+                .identity
+                .fixed_issuer()
+                .or_else(|| self.sign_in.identity.issuer.clone()),
             authorization_url: self.sign_in.authorization_url.as_ref().map(Url::to_string),
             device_authorization_url: self.sign_in.device_authorization_url.as_ref().map(Url::to_string),
             token_url: Some(self.token_url.to_string()),
@@ -335,24 +398,28 @@ fn fill(
     template: &str,
     given: &BTreeMap<String, String>,
 ) -> Result<Url, ResolveError> {
-    let mut url = template.to_owned();
+    parse_url(field, &fill_in(provider, template, given)?)
+}
+
+/// The template with the values of its parameters. Names that are no parameters stay.
+fn fill_in(provider: Provider<'_>, template: &str, given: &BTreeMap<String, String>) -> Result<String, ResolveError> {
+    let mut filled = template.to_owned();
     for name in placeholders(template) {
-        let parameter = provider.entry.parameters.get(name);
-        let default = parameter.and_then(|parameter| parameter.default.as_ref());
+        let Some(parameter) = provider.entry.parameters.get(name) else {
+            continue;
+        };
         let value = given
             .get(name)
-            .or(default)
+            .or(parameter.default.as_ref())
             .ok_or_else(|| ResolveError::MissingParameter {
                 provider: provider.key.to_owned(),
                 name: name.to_owned(),
-                description: parameter
-                    .map(|parameter| parameter.description.clone())
-                    .unwrap_or_default(),
-                example: parameter.map(|parameter| parameter.example.clone()).unwrap_or_default(),
+                description: parameter.description.clone(),
+                example: parameter.example.clone(),
             })?;
-        url = url.replace(&format!("{{{name}}}"), value);
+        filled = filled.replace(&format!("{{{name}}}"), value);
     }
-    parse_url(field, &url)
+    Ok(filled)
 }
 
 fn parse_url(field: &'static str, text: &str) -> Result<Url, ResolveError> {

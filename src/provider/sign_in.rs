@@ -240,3 +240,10 @@ pub(crate) fn split_address(name: &str) -> Option<(&str, String)> {
         _ => None,
     }
 }
+
+/// Whether this is a UUID as Microsoft writes the IDs of tenants: 8-4-4-4-12 hexadecimal digits in lower case.
+pub(crate) fn is_uuid(text: &str) -> bool {
+    let groups: Vec<&str> = text.split('-').collect();
+    let hexadecimal = |group: &str| group.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) && groups.into_iter().all(hexadecimal)
+}

@@ -5,6 +5,7 @@ use crate::api::{ClientAuthentication, EmailAssetSpec, Rotation, Security};
 use serde_json::{Value, json};
 
 mod hosts;
+mod sign_in;
 
 const CLIENT: InputSecret<'_> = InputSecret {
     namespace: "helpdesk",
@@ -415,6 +416,26 @@ fn a_catalogue_that_contradicts_itself_is_refused() {
             "which is no host name",
         ),
         ("https://x.example/token", "  tokenUrl: x\n", "unknown field"),
+        (
+            "https://x.example/token",
+            "  authorizationURL: http://x.example/a\n",
+            "must be https",
+        ),
+        (
+            "https://x.example/token",
+            "  deviceAuthorizationURL: https://x.example/d\n  noDeviceCode: none\n",
+            "both deviceAuthorizationURL and noDeviceCode",
+        ),
+        (
+            "https://x.example/token",
+            "  identity: {issuer: 'https://x.example/{tid}', keysURL: https://x.example/k, scopes: [], accounts: []}\n",
+            "uses {tid}, which is not among the parameters",
+        ),
+        (
+            "https://x.example/token",
+            "  identity: {issuer: https://x.example, keysURL: https://x.example/k, scopes: [], accounts: [], tenancy: {parameter: t, any: [], personal: {name: p, id: x}, metadataURL: 'https://x.example/{tenant}'}}\n",
+            "the issuer has no {tid}",
+        ),
     ] {
         let message = Catalogue::parse(&entry(token_url, rest)).unwrap_err().to_string();
         assert!(message.contains(problem), "expected {problem:?}, got {message:?}");

@@ -1,5 +1,3 @@
-mod server;
-
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -8,17 +6,12 @@ use reqwest::dns::{Name, Resolve, Resolving};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
-use self::server::{Proxy, Server, Step, ok_json, response};
 use super::*;
 use crate::oauth::address::GuardedResolver;
+use crate::oauth::tests::server::{Proxy, Server, Step, install_tls_provider, ok_json, response};
 use crate::oauth::{CaBundle, Cause, ClientAuthentication, ClientCredentials, PrivateAddresses, ProxySetting};
 
 const TOKEN: &str = r#"{"access_token":"new-access-token","refresh_token":"new-refresh-token","expires_in":60}"#;
-
-fn install_tls_provider() {
-    // The second test to come here finds it installed.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
 
 fn settings() -> HttpSettings {
     HttpSettings {

@@ -14,9 +14,14 @@ use url::Url;
 
 use crate::oauth::CaBundle;
 
+pub(crate) fn install_tls_provider() {
+    // The second test to come here finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// What the server does with one request.
 #[derive(Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Writes this and reads the next request from the same connection.
     Answer(String),
     /// Writes this and closes the connection without a word.
@@ -29,26 +34,26 @@ pub(super) enum Step {
     Flood,
 }
 
-pub(super) fn ok_json(body: &str) -> Step {
+pub(crate) fn ok_json(body: &str) -> Step {
     Step::Answer(response("200 OK", "", body))
 }
 
-pub(super) fn response(status: &str, headers: &str, body: &str) -> String {
+pub(crate) fn response(status: &str, headers: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
         body.len()
     )
 }
 
-pub(super) struct Server {
-    pub(super) port: u16,
-    pub(super) authority: CaBundle,
-    pub(super) authority_pem: String,
+pub(crate) struct Server {
+    pub(crate) port: u16,
+    pub(crate) authority: CaBundle,
+    pub(crate) authority_pem: String,
     /// Each request, whole.
-    pub(super) requests: Arc<Mutex<Vec<String>>>,
-    pub(super) connections: Arc<Mutex<usize>>,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
+    pub(crate) connections: Arc<Mutex<usize>>,
     /// Told when a flood ended because the client hung up.
-    pub(super) flood_ended: Arc<Notify>,
+    pub(crate) flood_ended: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
@@ -60,13 +65,19 @@ impl Drop for Server {
 
 impl Server {
     /// Serves one step per request; its certificate is for `localhost` and `token.test`.
-    pub(super) async fn start(steps: Vec<Step>) -> Self {
-        super::install_tls_provider();
+    pub(crate) async fn start(steps: Vec<Step>) -> Self {
+        let mut steps = steps.into_iter();
+        Self::answering(move |_| steps.next()).await
+    }
+
+    /// Serves what `answer` says to each request; none: it closes the connection.
+    pub(crate) async fn answering(answer: impl FnMut(&str) -> Option<Step> + Send + 'static) -> Self {
+        install_tls_provider();
         let (acceptor, authority_pem) = certificate();
         let authority = CaBundle::from_pem(authority_pem.as_bytes()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let steps = Arc::new(Mutex::new(steps.into_iter()));
+        let answer = Arc::new(Mutex::new(answer));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(Mutex::new(0));
         let flood_ended = Arc::new(Notify::new());
@@ -78,15 +89,15 @@ impl Server {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 *count.lock().unwrap() += 1;
-                let (acceptor, steps) = (acceptor.clone(), Arc::clone(&steps));
+                let (acceptor, answer) = (acceptor.clone(), Arc::clone(&answer));
                 let (log, ended) = (Arc::clone(&log), Arc::clone(&ended));
                 tokio::spawn(async move {
                     let Ok(mut stream) = acceptor.accept(stream).await else {
                         return;
                     };
                     while let Some(request) = read_request(&mut stream).await {
-                        log.lock().unwrap().push(request);
-                        let Some(step) = steps.lock().unwrap().next() else {
+                        log.lock().unwrap().push(request.clone());
+                        let Some(step) = answer.lock().unwrap()(&request) else {
                             return;
                         };
                         if !act(step, &mut stream, &ended).await {
@@ -107,11 +118,11 @@ impl Server {
         }
     }
 
-    pub(super) fn url(&self, host: &str) -> Url {
+    pub(crate) fn url(&self, host: &str) -> Url {
         Url::parse(&format!("https://{host}:{}/token", self.port)).unwrap()
     }
 
-    pub(super) fn request_count(&self) -> usize {
+    pub(crate) fn request_count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }
@@ -148,8 +159,8 @@ async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<String> {
     let (mut text, mut buffer) = (String::new(), [0; 4096]);
     loop {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "))?;
-            if body.len() >= length.parse::<usize>().unwrap() {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() >= length.map_or(0, |length| length.parse::<usize>().unwrap()) {
                 return Some(text);
             }
         }
@@ -179,14 +190,14 @@ fn certificate() -> (TlsAcceptor, String) {
 }
 
 /// A CONNECT proxy that sends everything to one port of this machine, whatever name it is asked for.
-pub(super) struct Proxy {
-    pub(super) url: Url,
+pub(crate) struct Proxy {
+    pub(crate) url: Url,
     /// The first line of each request.
-    pub(super) asked: Arc<Mutex<Vec<String>>>,
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
-    pub(super) async fn start(port: u16) -> Self {
+    pub(crate) async fn start(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));

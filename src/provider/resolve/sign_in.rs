@@ -1,0 +1,291 @@
+//! How a person signs in, from a spec and the catalogue.
+//!
+//! Two rules keep a code with the provider that gave it. What the entry says about signing in holds only while the requests go to the entry's own hosts. And a code
+//! (or device code) of a provider in the catalogue goes only to that provider's token endpoint, whoever wrote the URLs: an asset that names the real authorization
+//! endpoint and a token endpoint of its author's would otherwise receive codes that are good at the real one (RFC 9700 §4.4).
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::{Provider, ResolveError, fill, fill_in, is_own, parse_url};
+use crate::api::{EmailAssetSpec, Grant, OAuth2};
+use crate::provider::catalogue::{Catalogue, EntryIdentity, EntryTenancy, example_url};
+use crate::provider::hosts::Authority;
+use crate::provider::sign_in::{
+    AccountClaim, Counts, Identity, LOOPBACK, OWN_PARAMETERS, SignIn, Tenancy, Tenant, is_uuid,
+};
+
+const AUTHORIZATION_URL: &str = "spec.oauth2.authorizationURL";
+const DEVICE_AUTHORIZATION_URL: &str = "spec.oauth2.deviceAuthorizationURL";
+const ISSUER: &str = "spec.oauth2.issuer";
+
+/// What is known when the way to sign in is looked for.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) provider: Option<Provider<'a>>,
+    /// The provider, if the token endpoints are its own.
+    pub(super) at_home: Option<Provider<'a>>,
+    pub(super) token_url: &'a Url,
+    pub(super) refresh_url: &'a Url,
+    /// The scopes of the access token.
+    pub(super) scopes: &'a [String],
+}
+
+/// Puts together how a person signs in; empty for a grant that begins without one.
+pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catalogue) -> Result<SignIn, ResolveError> {
+    let oauth2 = &spec.oauth2;
+    let (authorization_url, device_authorization_url) = match oauth2.grant {
+        Grant::RefreshToken => return Ok(SignIn::default()),
+        Grant::AuthorizationCode => (Some(authorization_url(oauth2, known)?), None),
+        Grant::DeviceCode => (None, Some(device_authorization_url(oauth2, known)?)),
+    };
+    for url in authorization_url.iter().chain(&device_authorization_url) {
+        stays_with_its_provider(url, known.token_url, catalogue)?;
+    }
+    let identity = identity(oauth2, known, catalogue)?;
+    let mut scopes = known.scopes.to_vec();
+    let more = identity_scopes(oauth2, known, &identity);
+    scopes.extend(more.into_iter().filter(|scope| !known.scopes.contains(scope)));
+    let host = known.at_home.filter(|provider| {
+        let own = provider.entry.authorization_url.as_deref().and_then(example_url);
+        let own = own.map(|url| Authority::of(&url));
+        authorization_url.as_ref().map(Authority::of) == own
+    });
+    Ok(SignIn {
+        parameters: parameters(oauth2, host, &scopes),
+        names_issuer: host.map(|host| host.entry.names_issuer).unwrap_or_default(),
+        loopback_host: host
+            .and_then(|host| host.entry.loopback_host.clone())
+            .unwrap_or_else(|| LOOPBACK.to_owned()),
+        callback_key: authorization_url
+            .as_ref()
+            .map_or_else(String::new, |url| callback_key(url, oauth2, known)),
+        authorization_url,
+        device_authorization_url,
+        scopes,
+        identity,
+    })
+}
+
+/// The spec's own, or the entry's while the code would go to the entry's own token endpoint.
+fn authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, ResolveError> {
+    if let Some(own) = &oauth2.authorization_url {
+        let url = parse_url(AUTHORIZATION_URL, own)?;
+        let sets = |name: &str| OWN_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name));
+        if url.query_pairs().any(|(name, _)| sets(&name)) {
+            return Err(ResolveError::BadUrl {
+                field: AUTHORIZATION_URL,
+                problem: "its query has a parameter that the sign-in sets by itself",
+            });
+        }
+        return Ok(url);
+    }
+    let template = known
+        .at_home
+        .and_then(|provider| Some((provider, provider.entry.authorization_url.as_ref()?)));
+    match template {
+        Some((provider, template)) => fill(provider, AUTHORIZATION_URL, template, &oauth2.parameters),
+        None => Err(ResolveError::NoSignInUrl {
+            field: AUTHORIZATION_URL,
+            grant: Grant::AuthorizationCode.as_str(),
+            what: "authorization endpoint",
+        }),
+    }
+}
+
+fn device_authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, ResolveError> {
+    if let Some((provider, reason)) = known
+        .at_home
+        .and_then(|provider| Some((provider, provider.entry.no_device_code.as_ref()?)))
+    {
+        return Err(ResolveError::NoDeviceCode {
+            provider: provider.key.to_owned(),
+            reason: reason.clone(),
+        });
+    }
+    if let Some(own) = &oauth2.device_authorization_url {
+        return parse_url(DEVICE_AUTHORIZATION_URL, own);
+    }
+    let template = known
+        .at_home
+        .and_then(|provider| Some((provider, provider.entry.device_authorization_url.as_ref()?)));
+    match template {
+        Some((provider, template)) => fill(provider, DEVICE_AUTHORIZATION_URL, template, &oauth2.parameters),
+        None => Err(ResolveError::NoSignInUrl {
+            field: DEVICE_AUTHORIZATION_URL,
+            grant: Grant::DeviceCode.as_str(),
+            what: "device authorization endpoint",
+        }),
+    }
+}
+
+fn stays_with_its_provider(from: &Url, token_url: &Url, catalogue: &Catalogue) -> Result<(), ResolveError> {
+    let from = Authority::of(from);
+    for (key, entry) in catalogue.entries() {
+        let templates = [
+            entry.authorization_url.as_deref(),
+            entry.device_authorization_url.as_deref(),
+        ];
+        let mut hosts = templates
+            .into_iter()
+            .flatten()
+            .filter_map(example_url)
+            .map(|url| Authority::of(&url));
+        if hosts.any(|host| host == from) && !is_own(&entry.token_hosts(), token_url) {
+            return Err(ResolveError::CodeLeavesProvider {
+                provider: key.to_owned(),
+                host: token_url.host_str().unwrap_or_default().to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn identity(oauth2: &OAuth2, known: Known<'_>, catalogue: &Catalogue) -> Result<Identity, ResolveError> {
+    let entry = known
+        .at_home
+        .and_then(|provider| Some((provider, provider.entry.identity.as_ref()?)));
+    match (entry, &oauth2.issuer) {
+        (Some((provider, entry)), given) => {
+            let identity = entry_identity(provider, entry, &oauth2.parameters)?;
+            match (given, &identity.issuer) {
+                (Some(given), Some(known)) if given != known => Err(ResolveError::IssuerIsKnown {
+                    provider: provider.key.to_owned(),
+                    known: known.clone(),
+                }),
+                _ => Ok(identity),
+            }
+        }
+        (None, Some(given)) => own_identity(given, catalogue),
+        (None, None) => Ok(Identity::default()),
+    }
+}
+
+/// A server outside the catalogue, whose issuer the author of the spec vouches for.
+fn own_identity(issuer: &str, catalogue: &Catalogue) -> Result<Identity, ResolveError> {
+    let url = parse_url(ISSUER, issuer)?;
+    if url.query().is_some() {
+        return Err(ResolveError::BadUrl {
+            field: ISSUER,
+            problem: "an issuer has no query (?)",
+        });
+    }
+    let host = Authority::of(&url);
+    let is_its = |identity: &EntryIdentity| identity.hosts().contains(&host);
+    if let Some((key, _)) = catalogue
+        .entries()
+        .find(|(_, entry)| entry.identity.as_ref().is_some_and(is_its))
+    {
+        return Err(ResolveError::IssuerOfProvider {
+            provider: key.to_owned(),
+        });
+    }
+    let claim = |claim: &str, when| AccountClaim {
+        claim: claim.to_owned(),
+        when,
+    };
+    Ok(Identity {
+        issuer: Some(issuer.to_owned()),
+        accounts: vec![
+            claim("email", Counts::EmailVerified),
+            claim("preferred_username", Counts::Address),
+        ],
+        ..Identity::default()
+    })
+}
+
+fn entry_identity(
+    provider: Provider<'_>,
+    entry: &EntryIdentity,
+    parameters: &BTreeMap<String, String>,
+) -> Result<Identity, ResolveError> {
+    const KEYS: &str = "the address of the issuer's keys";
+    const USERINFO: &str = "the userinfo endpoint";
+    let userinfo_url = entry
+        .userinfo_url
+        .as_ref()
+        .map(|url| fill(provider, USERINFO, url, parameters))
+        .transpose()?;
+    Ok(Identity {
+        issuer: Some(fill_in(provider, &entry.issuer, parameters)?),
+        also_issuers: entry.also_issuers.clone(),
+        keys_url: Some(fill(provider, KEYS, &entry.keys_url, parameters)?),
+        userinfo_alone: entry.userinfo_alone,
+        hosts: userinfo_url.iter().map(Authority::of).collect(),
+        userinfo_url,
+        accounts: entry.accounts.clone(),
+        tenancy: entry.tenancy.as_ref().map(|tenancy| Tenancy {
+            tenant: tenant(tenancy, parameters.get(&tenancy.parameter).map(String::as_str)),
+            metadata: tenancy.metadata_url.clone(),
+            personal: tenancy.personal.id.clone(),
+        }),
+        dotless: entry.dotless.clone(),
+    })
+}
+
+fn tenant(tenancy: &EntryTenancy, given: Option<&str>) -> Tenant {
+    let given = given.unwrap_or_default().to_ascii_lowercase();
+    match given {
+        name if tenancy.any.contains(&name) => Tenant::Any,
+        name if name == tenancy.personal.name => Tenant::Id(tenancy.personal.id.clone()),
+        id if is_uuid(&id) => Tenant::Id(id),
+        domain => Tenant::Domain(domain),
+    }
+}
+
+/// What makes the provider say who signed in.
+fn identity_scopes(oauth2: &OAuth2, known: Known<'_>, identity: &Identity) -> Vec<String> {
+    let entry = known.at_home.and_then(|provider| provider.entry.identity.as_ref());
+    match entry {
+        Some(entry) => entry.scopes.clone(),
+        None if identity.names_accounts() && !oauth2.scopes.iter().any(|scope| scope == "openid") => {
+            vec!["openid".to_owned(), "email".to_owned()]
+        }
+        None => Vec::new(),
+    }
+}
+
+/// The entry's while the person is sent to the entry's own host. Elsewhere a refresh token is asked for as OpenID Connect Core §11 has it: with
+/// `prompt=consent`, without which servers drop `offline_access`.
+fn parameters(oauth2: &OAuth2, host: Option<Provider<'_>>, scopes: &[String]) -> Vec<(String, String)> {
+    let mut parameters = match host {
+        Some(host) => host.entry.authorization_parameters.clone(),
+        None if scopes.iter().any(|scope| scope == "offline_access") => {
+            BTreeMap::from([("prompt".to_owned(), "consent".to_owned())])
+        }
+        None => BTreeMap::new(),
+    };
+    if let Some(prompt) = &oauth2.prompt {
+        parameters.insert("prompt".to_owned(), prompt.clone());
+    }
+    parameters.into_iter().collect()
+}
+
+/// The entry's key only if all endpoints are as the entry has them. An endpoint that is written out as the entry has it is no override.
+fn callback_key(authorization_url: &Url, oauth2: &OAuth2, known: Known<'_>) -> String {
+    let as_in_entry = |provider: &Provider<'_>| {
+        let entry = provider.entry;
+        let same = |template: Option<&String>, url: &Url| {
+            let own =
+                template.and_then(|template| fill(*provider, AUTHORIZATION_URL, template, &oauth2.parameters).ok());
+            own.as_ref() == Some(url)
+        };
+        same(entry.authorization_url.as_ref(), authorization_url)
+            && same(Some(&entry.token_url), known.token_url)
+            && same(
+                Some(entry.refresh_url.as_ref().unwrap_or(&entry.token_url)),
+                known.refresh_url,
+            )
+    };
+    if let Some(provider) = known.provider.filter(as_in_entry) {
+        return provider.key.to_owned();
+    }
+    let mut hash = Sha256::new();
+    for url in [authorization_url, known.token_url] {
+        hash.update(url.as_str());
+        hash.update([0]);
+    }
+    format!("x-{:.32}", format!("{:x}", hash.finalize()))
+}
