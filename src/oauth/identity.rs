@@ -81,7 +81,8 @@ pub struct Account {
 /// [`Unproven`].
 pub async fn prove(client: &TokenClient, question: &Question, answer: &Answer) -> Result<Account, Unproven> {
     let proof = Proof { client, question };
-    timeout(LIMIT, proof.account(answer))
+    // On the heap: the way through all documents is long, and whoever waits for it would carry it around.
+    timeout(LIMIT, Box::pin(proof.account(answer)))
         .await
         .unwrap_or(Err(Unproven::TooSlow))
 }

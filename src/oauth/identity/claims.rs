@@ -85,7 +85,7 @@ fn issuer(claims: &Map<String, Value>, identity: &Identity) -> Result<(String, O
         });
     }
     if tenancy.tenant == Tenant::Any && tenant == tenancy.personal {
-        return Err(Unproven::SubjectalAccount);
+        return Err(Unproven::PersonalAccount);
     }
     Ok((expected, Some(tenant.to_owned())))
 }
