@@ -28,7 +28,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use kube::{
-    Client, ResourceExt,
+    Client, Resource, ResourceExt,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -192,17 +192,19 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
     if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
         return Action::await_change();
     }
-    let Ok(readable) = &asset.0 else {
-        status::write_unreadable(&context, &key, &asset).await;
-        return Action::await_change();
+    let mut readable = match asset.asset() {
+        Ok(readable) => readable,
+        Err(problem) => {
+            status::write_unreadable(&context, &key, asset.meta(), &problem).await;
+            return Action::await_change();
+        }
     };
-    let mut readable = Arc::clone(readable);
     // The queue took its copy a moment ago. A status of ours that the watch has shown since is in the cache, and no longer remembered beside it.
     if context.registry.is_outdated(&key, &readable)
         && let Some(newer) = context.assets.get(&context::reference(&key))
-        && let Ok(newer) = &newer.0
+        && let Ok(newer) = newer.asset()
     {
-        readable = Arc::clone(newer);
+        readable = newer;
     }
     let pass = Pass::new(Arc::clone(&context), key, readable, place);
     let (action, outcome) = Box::pin(pass.run()).await;
@@ -235,28 +237,16 @@ async fn until(stopping: CancellationToken, task: impl Future<Output = ()>) {
 /// Metrics whose series of assets are read from the cache at each scrape: they cost no memory and never outlive an asset.
 fn metrics(assets: &reflector::Store<Watched>) -> Metrics {
     let assets = assets.clone();
-    Metrics::new(move || {
-        let readable = assets
-            .state()
-            .into_iter()
-            .filter_map(|asset| asset.0.as_ref().ok().map(|asset| sample(asset)));
-        readable.collect()
-    })
+    Metrics::new(move || assets.state().iter().map(|asset| sample(asset)).collect())
 }
 
-fn sample(asset: &crate::api::EmailAsset) -> AssetSample {
-    let status = asset.status.as_ref();
-    let ready =
-        status.and_then(|status| crate::lifecycle::condition(&status.conditions, crate::api::ConditionType::Ready));
+fn sample(asset: &Watched) -> AssetSample {
+    let sample = asset.sample();
     AssetSample {
         namespace: asset.namespace().unwrap_or_default(),
         name: asset.name_any(),
-        ready: if ready.is_some_and(|ready| ready.status == "True") {
-            Ready::Yes
-        } else {
-            Ready::No
-        },
-        expiration: status.and_then(|status| status.token.as_ref()?.expiration_time.as_ref().map(|time| time.0)),
+        ready: if sample.ready { Ready::Yes } else { Ready::No },
+        expiration: sample.expiration,
     }
 }
 

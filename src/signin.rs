@@ -10,9 +10,21 @@
 //! Nothing that the way back needs is kept in memory: the state that travels through the provider holds it, sealed with keys that all replicas share ([`keys`]).
 //! So any replica may answer any request, also after a restart. Begin reading at `routes.rs`, then `callback.rs`.
 
+mod answer;
+mod browser;
+mod callback;
+mod ended;
 pub mod keys;
 mod links;
+mod no;
+mod pages;
+mod rate;
+mod routes;
+mod scopes;
 mod server;
+mod state;
+mod used;
+mod words;
 
 use std::future::Future;
 
@@ -107,3 +119,6 @@ pub struct SignedIn {
     /// Who signed in, as the provider says.
     pub account: String,
 }
+
+#[cfg(test)]
+mod tests;

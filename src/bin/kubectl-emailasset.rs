@@ -1,11 +1,12 @@
 //! The kubectl plugin: see `kubectl emailasset --help`.
 
-use std::io::Write;
+use std::process::ExitCode;
 
 use clap::Parser;
 use emailasset::{operator, plugin};
 
-fn main() -> anyhow::Result<()> {
-    let told = operator::block_on(plugin::run(plugin::Plugin::parse()))?;
-    Ok(std::io::stdout().write_all(told.as_bytes())?)
+fn main() -> anyhow::Result<ExitCode> {
+    let asked = plugin::Plugin::parse();
+    let exit = operator::block_on(async { Ok(plugin::run(asked).await) })?;
+    Ok(ExitCode::from(exit.code()))
 }

@@ -104,7 +104,7 @@ impl Signer {
     /// The asset as it is now.
     async fn of(context: &Arc<Context>, key: &Key, uid: &str) -> Result<Self, SignInRefusal> {
         let watched = context.assets.get(&reference(key));
-        let asset = watched.and_then(|watched| watched.0.as_ref().ok().cloned());
+        let asset = watched.and_then(|watched| watched.asset().ok());
         let asset = asset.filter(|asset| asset.metadata.uid.as_deref() == Some(uid));
         let Some(asset) = asset else {
             return Err(not_possible(format!(
@@ -344,8 +344,8 @@ pub(super) async fn note_refusal(context: &Arc<Context>, key: &Key, refusal: &Si
     let Some(watched) = context.assets.get(&reference(key)) else {
         return;
     };
-    let Ok(asset) = &watched.0 else { return };
-    let message = match Pass::resolve_alone(context, key, asset) {
+    let Ok(asset) = watched.asset() else { return };
+    let message = match Pass::resolve_alone(context, key, &asset) {
         Some(names) => refusal.message(&names),
         None => return,
     };
@@ -392,7 +392,7 @@ pub(super) fn not_possible(message: impl Into<String>) -> SignInRefusal {
 /// How a person signs in for this asset, as its spec says now.
 pub(super) fn sign_in_of(context: &Arc<Context>, key: &Key) -> Result<SignIn, SignInRefusal> {
     let watched = context.assets.get(&reference(key));
-    let asset = watched.and_then(|watched| watched.0.as_ref().ok().cloned());
+    let asset = watched.and_then(|watched| watched.asset().ok());
     let asset = asset.ok_or_else(|| not_possible(format!("EmailAsset {key} is not there or cannot be read.")))?;
     let pass = Pass::new(Arc::clone(context), key.clone(), asset, None);
     let resolved = pass.resolved.map_err(|refusal| not_possible(refusal.message))?;

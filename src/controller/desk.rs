@@ -26,11 +26,11 @@ impl Desk for Reception {
     fn offer(&self, namespace: &str, name: &str) -> Option<Offer> {
         let key = Key::new(namespace, name);
         let watched = self.0.assets.get(&reference(&key))?;
-        let asset = watched.0.as_ref().ok()?;
+        let asset = watched.asset().ok()?;
         if asset.spec.oauth2.grant != Grant::AuthorizationCode {
             return None;
         }
-        Some(Pass::new(Arc::clone(&self.0), key, Arc::clone(asset), None).offer())
+        Some(Pass::new(Arc::clone(&self.0), key, asset, None).offer())
     }
 
     async fn complete(&self, consent: Consent) -> Result<SignedIn, SignInRefusal> {
@@ -42,7 +42,7 @@ impl Desk for Reception {
         let watched = self.0.assets.get(&reference(&key));
         let same = watched
             .as_ref()
-            .and_then(|watched| watched.0.as_ref().ok())
+            .and_then(|watched| watched.asset().ok())
             .is_some_and(|asset| asset.metadata.uid.as_deref() == Some(uid));
         if same {
             consent::note_refusal(&self.0, &key, refusal).await;

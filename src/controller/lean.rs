@@ -4,8 +4,13 @@
 //! 5.0 would build each object three times over (a buffer, its copy, the object) so as to find the metadata of one that is wrong; here metadata, spec and status are
 //! parsed apart from each other, once.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
@@ -14,19 +19,100 @@ use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::api::EmailAsset;
+use crate::{
+    api::{ConditionType, EmailAsset, EmailAssetSpec, EmailAssetStatus, names},
+    lifecycle,
+};
 
-/// An asset, or why it cannot be read. A pass shares the asset with the cache.
+/// An asset as the cache keeps it: as the text that the API server sent, without what nobody reads. Of thousands, each would need three times the memory as an
+/// [`EmailAsset`], and most are looked at twice an hour.
 #[derive(Debug, Clone)]
-pub(super) struct Watched(pub(super) Result<Arc<EmailAsset>, Unreadable>);
+pub(super) struct Watched(Arc<Packed>);
 
-/// An asset that this operator cannot read.
 #[derive(Debug, Clone)]
-pub(super) struct Unreadable {
-    /// What is wrong, for people.
-    pub(super) error: String,
-    /// Its metadata.
-    pub(super) metadata: ObjectMeta,
+struct Packed {
+    metadata: ObjectMeta,
+    /// Annotations of ours: a map of one entry would be larger than all the rest.
+    annotations: Box<[(String, String)]>,
+    sample: Sample,
+    body: Result<Body, String>,
+}
+
+/// Spec and status, which can be read: that was tried when they came.
+#[derive(Debug)]
+struct Body {
+    spec: Box<RawValue>,
+    status: Option<Box<RawValue>>,
+    /// The asset itself, for those who look at it right when it comes.
+    fresh: Mutex<Option<Arc<EmailAsset>>>,
+}
+
+/// What a scrape of metrics asks of each asset.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sample {
+    /// Whether Ready is True.
+    pub(super) ready: bool,
+    /// When the published token ends.
+    pub(super) expiration: Option<Timestamp>,
+}
+
+impl Watched {
+    /// The asset itself, or what is wrong with it.
+    pub(super) fn asset(&self) -> Result<Arc<EmailAsset>, String> {
+        let body = self.0.body.as_ref().map_err(Clone::clone)?;
+        if let Some(fresh) = &*body.fresh() {
+            return Ok(Arc::clone(fresh));
+        }
+        let (spec, status) = body.parts()?;
+        let mut metadata = self.0.metadata.clone();
+        let annotations = self.0.annotations.iter().cloned().collect::<BTreeMap<_, _>>();
+        metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+        Ok(Arc::new(EmailAsset { metadata, spec, status }))
+    }
+
+    /// Everybody has looked who looks at it when it comes: from now on it is parsed again for those who ask.
+    pub(super) fn pack(&self) {
+        if let Ok(body) = &self.0.body {
+            *body.fresh() = None;
+        }
+    }
+
+    /// What a scrape asks.
+    pub(super) fn sample(&self) -> Sample {
+        self.0.sample
+    }
+}
+
+impl Body {
+    fn parts(&self) -> Result<(EmailAssetSpec, Option<EmailAssetStatus>), String> {
+        let status = self.status.as_ref().map(|status| part("status", status)).transpose()?;
+        Ok((part("spec", &self.spec)?, status))
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, Option<Arc<EmailAsset>>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for Body {
+    fn clone(&self) -> Self {
+        Self {
+            spec: self.spec.clone(),
+            status: self.status.clone(),
+            fresh: Mutex::new(self.fresh().clone()),
+        }
+    }
+}
+
+impl Sample {
+    fn of(status: Option<&EmailAssetStatus>) -> Self {
+        let ready = status.and_then(|status| lifecycle::condition(&status.conditions, ConditionType::Ready));
+        let token = status.and_then(|status| status.token.as_ref());
+        Self {
+            ready: ready.is_some_and(|ready| ready.status == "True"),
+            expiration: token.and_then(|token| Some(token.expiration_time.as_ref()?.0)),
+        }
+    }
 }
 
 /// The metadata of a Secret. As a type of a watch it asks the API server for metadata only.
@@ -76,13 +162,30 @@ impl<'de> Deserialize<'de> for Watched {
             status: Option<Box<RawValue>>,
         }
         let parts = Parts::deserialize(deserializer)?;
-        let metadata = ObjectMeta::from(parts.metadata);
-        let asset = part("spec", parts.spec.as_deref().unwrap_or(RawValue::NULL))
-            .and_then(|spec| Ok((spec, parts.status.map(|status| part("status", &status)).transpose()?)));
-        Ok(Self(match asset {
-            Ok((spec, status)) => Ok(Arc::new(EmailAsset { metadata, spec, status })),
-            Err(error) => Err(Unreadable { error, metadata }),
-        }))
+        let mut metadata = ObjectMeta::from(parts.metadata);
+        metadata.labels = None;
+        metadata.owner_references = None;
+        if let Some(annotations) = &mut metadata.annotations {
+            annotations.retain(|key, _| key.starts_with(names::PREFIX));
+        }
+        let body = Body {
+            spec: parts.spec.unwrap_or_else(|| RawValue::NULL.to_owned()),
+            status: parts.status,
+            fresh: Mutex::new(None),
+        };
+        let mut sample = Sample::default();
+        let body = body.parts().map(|(spec, status)| {
+            sample = Sample::of(status.as_ref());
+            let metadata = metadata.clone();
+            *body.fresh() = Some(Arc::new(EmailAsset { metadata, spec, status }));
+            body
+        });
+        Ok(Self(Arc::new(Packed {
+            annotations: metadata.annotations.take().unwrap_or_default().into_iter().collect(),
+            metadata,
+            sample,
+            body,
+        })))
     }
 }
 
@@ -127,17 +230,11 @@ impl Resource for Watched {
     }
 
     fn meta(&self) -> &ObjectMeta {
-        match &self.0 {
-            Ok(asset) => &asset.metadata,
-            Err(unreadable) => &unreadable.metadata,
-        }
+        &self.0.metadata
     }
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        match &mut self.0 {
-            Ok(asset) => &mut Arc::make_mut(asset).metadata,
-            Err(unreadable) => &mut unreadable.metadata,
-        }
+        &mut Arc::make_mut(&mut self.0).metadata
     }
 }
 
@@ -208,7 +305,7 @@ mod tests {
         let spec = json!({"email": "a@example.com", "oauth2": {
             "grant": "RefreshToken", "refreshTokenSecretRef": {"name": "seed", "key": "refresh_token"},
         }});
-        let asset = watched(&spec).0.unwrap();
+        let asset = watched(&spec).asset().unwrap();
         assert_eq!(asset.spec.email, "a@example.com");
         assert_eq!(asset.status.as_ref().unwrap().observed_generation, Some(2));
         assert_eq!(
@@ -220,13 +317,25 @@ mod tests {
 
     #[test]
     fn an_asset_that_cannot_be_read_keeps_its_metadata_and_says_what_is_wrong() {
-        let unreadable = watched(&json!({"email": 7})).0.unwrap_err();
-        assert_eq!(unreadable.metadata.generation, Some(3));
-        assert_eq!(unreadable.error, "spec: invalid type: integer `7`, expected a string");
+        let unreadable = watched(&json!({"email": 7}));
+        assert_eq!(unreadable.meta().generation, Some(3));
+        let problem = unreadable.asset().unwrap_err();
+        assert_eq!(problem, "spec: invalid type: integer `7`, expected a string");
+    }
+
+    #[test]
+    fn a_packed_asset_is_the_same_asset() {
+        let spec = json!({"email": "a@example.com", "oauth2": {"grant": "AuthorizationCode", "clientID": "public"}});
+        let asset = watched(&spec);
+        let before = asset.asset().unwrap();
+        let copy = asset.clone();
+        asset.pack();
+        assert!(copy.0.body.as_ref().unwrap().fresh().is_none());
+        assert_eq!(*copy.asset().unwrap(), *before);
     }
 
     #[test]
     fn an_asset_without_a_spec_is_one_that_cannot_be_read() {
-        assert!(watched(&json!(null)).0.unwrap_err().error.starts_with("spec: "));
+        assert!(watched(&json!(null)).asset().unwrap_err().starts_with("spec: "));
     }
 }

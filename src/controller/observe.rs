@@ -144,8 +144,11 @@ impl Pass {
 
     /// Redirect URIs that the client's own file lists, if it was read and lists any.
     pub(super) fn registered_callbacks(&self) -> Option<Vec<String>> {
-        // The file is read once it is parsed for this.
-        None
+        let key = self.client_key()?;
+        let seen = self.context.index.get(&key)?;
+        let (_, client) = self.context.clients.get(&key, &seen.version())?;
+        let registration = client.ok()?.registration?;
+        Some(registration.redirect_uris)
     }
 
     /// Our own Secrets hold other assets' tokens: a person who may edit assets but not read Secrets must not get at them by naming one as an input.

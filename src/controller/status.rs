@@ -12,7 +12,7 @@ use kube::{
 use serde_json::json;
 use tracing::{debug, warn};
 
-use super::{context::Context, lean::Watched, redeem::Chain};
+use super::{context::Context, redeem::Chain};
 use crate::{
     api::{ConditionType, EmailAsset, EmailAssetStatus, Reason, names},
     lifecycle,
@@ -241,12 +241,10 @@ pub(super) fn cut(note: String) -> String {
 }
 
 /// Says of an asset that cannot be read what is wrong with it, once.
-pub(super) async fn write_unreadable(context: &Arc<Context>, key: &Key, asset: &Watched) {
-    let Err(problem) = &asset.0 else { return };
-    let metadata = &problem.metadata;
+pub(super) async fn write_unreadable(context: &Arc<Context>, key: &Key, metadata: &ObjectMeta, problem: &str) {
     let message = format!(
         "This EmailAsset cannot be read by the operator that is running: {}. Correct the field, or run an operator that knows it.",
-        problem.error.chars().take(300).collect::<String>()
+        problem.chars().take(300).collect::<String>()
     );
     let api: Api<kube::core::DynamicObject> = Api::namespaced_with(
         context.client.clone(),
@@ -270,7 +268,7 @@ pub(super) async fn write_unreadable(context: &Arc<Context>, key: &Key, asset: &
     if said(ConditionType::Stalled) {
         return;
     }
-    warn!(asset = %key, error = %problem.error, "an asset cannot be read");
+    warn!(asset = %key, error = %problem, "an asset cannot be read");
     let mut status = shown.unwrap_or_default();
     status.observed_generation = metadata.generation;
     let kept = [ConditionType::Ready, ConditionType::Stalled, ConditionType::Reconciling].map(ConditionType::as_str);

@@ -170,7 +170,6 @@ pub(super) fn assets(
             synced: Some(synced.clone()),
         };
         events
-            .map_ok(prune)
             .map_ok(move |event| stream::iter(lists.changes(event)).map(Ok))
             .try_flatten()
             .boxed()
@@ -239,38 +238,17 @@ fn asset_key(asset: &Watched) -> Key {
     Key::new(&asset.namespace().unwrap_or_default(), &asset.name_any())
 }
 
-/// What nobody reads is not kept.
-fn prune(event: watcher::Event<Watched>) -> watcher::Event<Watched> {
-    let slim = |mut asset: Watched| {
-        if let Ok(asset) = &mut asset.0 {
-            let asset = Arc::make_mut(asset);
-            if let Some(annotations) = &mut asset.metadata.annotations {
-                annotations.retain(|key, _| key.starts_with(crate::api::names::PREFIX));
-            }
-            asset.metadata.labels = None;
-            if let Some(status) = &mut asset.status {
-                status.conditions.shrink_to_fit();
-            }
-        }
-        asset
-    };
-    match event {
-        watcher::Event::Apply(asset) => watcher::Event::Apply(slim(asset)),
-        watcher::Event::InitApply(asset) => watcher::Event::InitApply(slim(asset)),
-        other => other,
-    }
-}
-
 fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
     match event {
         watcher::Event::Apply(asset) | watcher::Event::InitApply(asset) => {
-            let Ok(readable) = &asset.0 else {
+            let Ok(readable) = asset.asset() else {
                 context.registry.could_not_read(&asset_key(&asset));
                 return Some(asset);
             };
-            let key = key_of(readable);
+            let key = key_of(&readable);
             let rivals = context.registry.rivals(&key);
-            let change = context.registry.take_in(&key, readable);
+            let change = context.registry.take_in(&key, &readable);
+            asset.pack();
             (change == Change::Changed).then(|| {
                 wake_all(context, &rivals);
                 asset

@@ -198,7 +198,7 @@ mod tests {
         for forged in [
             "",
             "x",
-            &tag[1..],
+            tag.get(1..).unwrap(),
             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             &format!("{tag}A"),
         ] {

@@ -33,6 +33,8 @@ const AT_HOME: &[(&str, &str)] = &[
     ("coordination.k8s.io/leases emailasset-operator", "get"),
     ("coordination.k8s.io/leases emailasset-operator", "update"),
     ("coordination.k8s.io/leases emailasset-operator", "watch"),
+    ("secrets",                   "create"),
+    ("secrets emailasset-operator-keys", "get"),
 ];
 
 /// What nobody should get who has taken the operator over: group, resource, verb, namespace, name.

@@ -18,6 +18,7 @@ mod harness;
 mod hosts;
 mod inputs;
 mod life;
+mod plugin;
 mod quiet;
 mod replicas;
 mod resource;

@@ -1,0 +1,275 @@
+//! The way back from the provider.
+//!
+//! Whatever arrives here was carried by a browser, and anybody can write an address. So the checks come in an order in which each is worth something only because of those
+//! before it: the state is ours, still good, of this browser, of this provider; the asset is still the same; the answer comes from the provider that was asked. Then
+//! a code is handed to the [`Desk`], once.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, RawQuery, State, rejection::PathRejection},
+    response::Response,
+};
+use http::HeaderMap;
+use jiff::Timestamp;
+use secrecy::SecretString;
+use tokio::{sync::watch, time::timeout};
+use tracing::{debug, info, warn};
+use url::form_urlencoded;
+
+use super::{
+    Consent, Desk, NamesIssuer, Offer, SignInRefusal,
+    answer::{self, status},
+    browser::BrowserId,
+    ended::{Ended, Outcome, Telling},
+    no::No,
+    routes::App,
+    state::State as SealedState,
+    used::{Awaited, Claim},
+    words::{Notice, Problem},
+};
+
+/// An authorization code is shorter than this many bytes (Microsoft's reach about 1,500).
+const LONGEST_CODE: usize = 8192;
+
+/// What an address of ours says that a provider made, or somebody who plays one.
+#[derive(Default)]
+struct Answer {
+    state: Option<String>,
+    code: Option<String>,
+    error: Option<String>,
+    description: Option<String>,
+    issuer: Option<String>,
+    /// A parameter came twice, which none may (RFC 6749 section 3.1).
+    twice: bool,
+}
+
+/// What it means.
+enum Says {
+    Code(SecretString),
+    No { error: String, description: String },
+}
+
+/// An answer to a sign-in that this browser began.
+struct Visit {
+    state: SealedState,
+    browser: BrowserId,
+    offer: Offer,
+}
+
+/// Why an answer is not looked into.
+enum Stop {
+    /// The state is not known to be of this browser: nothing about the asset is said.
+    Stranger(Problem),
+    /// It is.
+    Problem(Problem, Box<SealedState>),
+    /// The state came back before.
+    Before(Awaited, Box<Visit>),
+    /// Another grant was given since.
+    Superseded(Box<Visit>),
+}
+
+/// The callback of one provider.
+pub(super) async fn come_back<D: Desk>(
+    State(app): State<Arc<App<D>>>,
+    key: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let Ok(Path(key)) = key else {
+        return answer::problem(Problem::NotFound);
+    };
+    let answer = Answer::parse(&query.unwrap_or_default());
+    let browser = BrowserId::of(&headers, &app.links);
+    match check(&app, &key, browser, &answer, Timestamp::now()) {
+        Ok(visit) => match answer.says() {
+            Some(says) => finish(&app, visit, says).await,
+            None => stop(&app, Stop::Problem(Problem::Garbled, Box::new(visit.state))).await,
+        },
+        Err(reason) => stop(&app, reason).await,
+    }
+}
+
+impl Answer {
+    fn parse(query: &str) -> Self {
+        let mut answer = Self::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let place = match &*name {
+                "state" => &mut answer.state,
+                "code" => &mut answer.code,
+                "error" => &mut answer.error,
+                "error_description" => &mut answer.description,
+                "iss" => &mut answer.issuer,
+                _ => continue,
+            };
+            answer.twice |= place.replace(value.into_owned()).is_some();
+        }
+        answer
+    }
+
+    fn says(self) -> Option<Says> {
+        match (self.code, self.error) {
+            _ if self.twice => None,
+            (Some(code), None) if (1..LONGEST_CODE).contains(&code.len()) => Some(Says::Code(code.into())),
+            (None, Some(error)) => Some(Says::No {
+                error,
+                description: self.description.unwrap_or_default(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+fn check<D: Desk>(
+    app: &App<D>,
+    key: &str,
+    browser: Option<BrowserId>,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<Visit, Stop> {
+    let sealed = answer.state.as_deref().filter(|_| !answer.twice);
+    let state = sealed
+        .and_then(|sealed| SealedState::unseal(&app.links.keys, sealed))
+        .ok_or(Stop::Stranger(Problem::BadState))?;
+    let ours = browser.filter(|browser| state.began_in(Some(browser)));
+    if state.expires <= now {
+        return Err(match ours {
+            Some(_) => Stop::Problem(Problem::Expired, Box::new(state)),
+            None => Stop::Stranger(Problem::Expired),
+        });
+    }
+    let Some(browser) = ours else {
+        return Err(Stop::Stranger(Problem::OtherBrowser));
+    };
+    if state.callback_key != key {
+        return Err(Stop::Problem(Problem::OtherProvider, Box::new(state)));
+    }
+    let before = app.used.before(&state.nonce);
+    let offer = app.desk.offer(&state.namespace, &state.name);
+    let same = |offer: &Offer| offer.uid == state.uid && offer.callback_key == state.callback_key;
+    let Some(offer) = offer.filter(same) else {
+        return Err(Stop::Problem(Problem::Changed, Box::new(state)));
+    };
+    if let Some(ending) = before {
+        let visit = Visit { state, browser, offer };
+        return Err(Stop::Before(ending, Box::new(visit)));
+    }
+    if !names_the_right_issuer(&offer, answer.issuer.as_deref()) {
+        return Err(Stop::Problem(Problem::MixedUp, Box::new(state)));
+    }
+    let superseded = offer.granted > state.granted;
+    let visit = Visit { state, browser, offer };
+    if superseded {
+        return Err(Stop::Superseded(Box::new(visit)));
+    }
+    Ok(visit)
+}
+
+/// RFC 9207 section 2.4: compared to the letter. Where we know no issuer, the callback of its own is what tells providers apart (RFC 9700 section 4.4.2.2).
+fn names_the_right_issuer(offer: &Offer, found: Option<&str>) -> bool {
+    match (&offer.issuer, found) {
+        (Some(expected), Some(found)) => expected == found,
+        (None, Some(_)) => true,
+        (_, None) => offer.names_issuer == NamesIssuer::Perhaps,
+    }
+}
+
+/// Takes the state, and lets what it stands for run to its end.
+async fn finish<D: Desk>(app: &Arc<App<D>>, visit: Visit, says: Says) -> Response {
+    let (nonce, expires) = (&visit.state.nonce, visit.state.expires);
+    match app.used.claim(nonce, expires, Timestamp::now()) {
+        Claim::Taken(ending) => stop(app, Stop::Before(ending, Box::new(visit))).await,
+        Claim::First(teller) => {
+            let ending = teller.subscribe();
+            match says {
+                Says::Code(code) => redeem(app, &visit, code, teller),
+                Says::No { error, description } => note(app, &visit, &error, &description, teller),
+            }
+            told(app, &visit, ending, Telling::First).await
+        }
+    }
+}
+
+fn redeem<D: Desk>(app: &Arc<App<D>>, visit: &Visit, code: SecretString, teller: watch::Sender<Option<Ended>>) {
+    let Visit { state, browser, .. } = visit;
+    let consent = Consent {
+        namespace: state.namespace.clone(),
+        name: state.name.clone(),
+        uid: state.uid.clone(),
+        code,
+        verifier: state.verifier(&app.links.keys, browser),
+        redirect_uri: app.links.callback_url(&state.callback_key).into(),
+        nonce: state.nonce.clone(),
+        callback_key: state.callback_key.clone(),
+        granted: state.granted,
+    };
+    let (desk, asset) = (Arc::clone(&app.desk), asset(state));
+    app.tasks.spawn(async move {
+        let result = desk.complete(consent).await;
+        match &result {
+            Ok(_) => info!(asset, "a person signed in"),
+            Err(refusal) => info!(asset, reason = %refusal.reason(), "a sign-in changed nothing"),
+        }
+        teller.send_replace(Some(result.into()));
+    });
+}
+
+fn note<D: Desk>(
+    app: &Arc<App<D>>,
+    visit: &Visit,
+    error: &str,
+    description: &str,
+    teller: watch::Sender<Option<Ended>>,
+) {
+    let (refusal, ended) = match No::read(&visit.offer.provider, error, description) {
+        No::Known(refusal) => (refusal.clone(), Ended::from(refusal)),
+        No::Unknown { code, refusal } => (refusal, Ended::ProviderError { code }),
+    };
+    let (desk, state) = (Arc::clone(&app.desk), visit.state.clone());
+    app.tasks.spawn(async move {
+        info!(asset = asset(&state), reason = %refusal.reason(), "a provider sent a person back without a code");
+        desk.refused(&state.namespace, &state.name, &state.uid, &refusal).await;
+        teller.send_replace(Some(ended));
+    });
+}
+
+/// Waits for the ending, but not for ever, and leads to its page.
+async fn told<D: Desk>(app: &App<D>, visit: &Visit, mut ending: Awaited, telling: Telling) -> Response {
+    let ended = match timeout(app.limits.answer_wait, ending.wait_for(Option::is_some)).await {
+        Err(_) => None,
+        Ok(Ok(ended)) => ended.clone(),
+        Ok(Err(_)) => Some(Ended::from(SignInRefusal::Failed {
+            message: "The operator could not finish the sign-in: it hit an error of its own. Sign in again.".to_owned(),
+        })),
+    };
+    let ended = ended.unwrap_or(Ended::Waiting);
+    let outcome = Outcome::new(&visit.offer, &visit.browser, ended, telling, Timestamp::now());
+    app.tell(&outcome)
+}
+
+async fn stop<D: Desk>(app: &App<D>, reason: Stop) -> Response {
+    match reason {
+        Stop::Stranger(problem) => {
+            debug!(?problem, "an answer to a sign-in was refused");
+            answer::problem(problem)
+        }
+        Stop::Problem(problem, state) => {
+            warn!(asset = asset(&state), ?problem, "an answer to a sign-in was refused");
+            let mut notice = Notice::of_problem(problem);
+            let offer = app.desk.offer(&state.namespace, &state.name);
+            if let Some(offer) = offer.filter(|offer| offer.uid == state.uid) {
+                notice = notice.leading_to("Back to the sign-in page", app.page_path(&offer));
+            }
+            answer::notice(status(problem), notice)
+        }
+        Stop::Before(ending, visit) => told(app, &visit, ending, Telling::Again).await,
+        Stop::Superseded(visit) => {
+            let (Visit { offer, browser, .. }, now) = (&*visit, Timestamp::now());
+            app.tell(&Outcome::new(offer, browser, Ended::Superseded, Telling::First, now))
+        }
+    }
+}
+
+fn asset(state: &SealedState) -> String {
+    format!("{}/{}", state.namespace, state.name)
+}
