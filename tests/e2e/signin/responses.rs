@@ -122,7 +122,7 @@ async fn respond(stage: &SignInStage, asset: &str, account: &str) -> Value {
     browser.sign_in_as(account).await;
     browser.stop_before("http://127.0.0.1:9/*").await;
     browser.consent().await;
-    let back = browser.wait_for_url(LOOPBACK_REDIRECT).await;
+    let back = stage.server.wait_for_response(&state).await;
     let answer: HashMap<String, String> = back.query_pairs().into_owned().collect();
     assert_eq!(answer["state"], state);
     json!({

@@ -265,8 +265,7 @@ impl Browser {
         needed.as_u64().expect("a number")
     }
 
-    /// Follows no link and no redirect to addresses that match, such as `*/callback/*`, until [`Browser::let_pass`]: the address bar then shows where it would
-    /// have gone.
+    /// Follows no link and no redirect to addresses that match, such as `*/callback/*`, until [`Browser::let_pass`].
     pub(crate) async fn stop_before(&self, pattern: &str) {
         self.cdp("Network.enable", json!({})).await;
         self.cdp("Network.setBlockedURLs", json!({"urls": [pattern]})).await;
