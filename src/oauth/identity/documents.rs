@@ -96,6 +96,10 @@ impl std::error::Error for DocumentError {}
 /// Whose documents they are: address and trusted certificates.
 pub(super) type Key = (Url, Option<[u8; 32]>);
 
+fn key(url: &Url, authority: Option<&CaBundle>) -> Key {
+    (url.clone(), authority.map(CaBundle::fingerprint))
+}
+
 /// The documents that were read in the last minutes.
 #[derive(Debug, Default)]
 pub(crate) struct Documents(Mutex<Vec<(Key, Instant, Document)>>);
@@ -133,8 +137,7 @@ pub(super) async fn kept(
     url: &Url,
     authority: Option<&CaBundle>,
 ) -> Result<(Document, Origin), DocumentError> {
-    let key = (url.clone(), authority.map(CaBundle::fingerprint));
-    match client.documents().get(&key) {
+    match client.documents().get(&key(url, authority)) {
         Some(document) => Ok((document, Origin::Kept)),
         None => Ok((fresh(client, url, authority).await?, Origin::Read)),
     }
@@ -147,8 +150,7 @@ pub(super) async fn fresh(
     authority: Option<&CaBundle>,
 ) -> Result<Document, DocumentError> {
     let document = Arc::new(read(client, url, None, authority).await?);
-    let key = (url.clone(), authority.map(CaBundle::fingerprint));
-    client.documents().put(key, Arc::clone(&document));
+    client.documents().put(key(url, authority), Arc::clone(&document));
     Ok(document)
 }
 
