@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::support::{
-    Browser, LOOPBACK_REDIRECT, SignInStage, mailbox, note_secret, random_suffix, sign_in, wait_until_gone,
+    Browser, LOOPBACK_REDIRECT, SignInStage, Twist, mailbox, note_secret, random_suffix, sign_in, wait_until_gone,
 };
 
 #[tokio::test]
@@ -120,7 +120,7 @@ async fn respond(stage: &SignInStage, asset: &str, account: &str) -> Value {
     let browser = Browser::open().await;
     browser.goto(url.as_str()).await;
     browser.sign_in_as(account).await;
-    browser.stop_before("http://127.0.0.1:9/*").await;
+    stage.server.twist_for(account, Twist::StopAtServer).await;
     browser.consent().await;
     let back = stage.server.wait_for_response(&state).await;
     let answer: HashMap<String, String> = back.query_pairs().into_owned().collect();
