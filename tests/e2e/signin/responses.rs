@@ -39,6 +39,17 @@ async fn a_planted_response_of_another_account_changes_nothing_and_is_deleted() 
 }
 
 #[tokio::test]
+async fn a_planted_response_of_another_account_does_not_become_the_first_grant_either() {
+    let stage = SignInStage::join().await;
+    stage.server.add_person("eve@example.com").await;
+    stage.asset_to_sign_in("planted-first", &json!({})).await;
+    let response = respond(&stage, "planted-first", "eve@example.com").await;
+    plant(&stage, "planted-first", &response).await;
+    stage.wait_for_event("planted-first", "WrongAccount").await;
+    assert_eq!(stage.kept("planted-first").await, [None, None]);
+}
+
+#[tokio::test]
 async fn a_planted_response_with_a_code_of_another_asset_of_the_same_mailbox_owner_needs_its_verifier() {
     let stage = SignInStage::join().await;
     stage.asset_to_sign_in("planted-code", &json!({})).await;
