@@ -9,7 +9,7 @@ export const around = ({provider, people, twists, settings, keys, keepSecret, no
   deviceInterval(settings),
   loginByAddress(people),
   consent(provider, people, twists),
-  authorizationAnswer(twists, noteResponse),
+  authorizationAnswer(people, twists, noteResponse),
   tokenAnswer(people, twists, keys, keepSecret),
   userinfo(people, twists),
 ];
@@ -68,19 +68,24 @@ async function finish(provider, ctx, result) {
   ctx.redirect(to);
 }
 
-// Spoils the `iss` of the redirect to the client, and notes where the browser is sent.
-const authorizationAnswer = (twists, noteResponse) => async (ctx, next) => {
+// Spoils the redirect to the client, and notes where the browser is sent.
+const authorizationAnswer = (people, twists, noteResponse) => async (ctx, next) => {
   await next();
   const location = ctx.response.get('location');
   if (!ctx.path.startsWith('/auth') || !location || !URL.canParse(location)) return;
   const to = new URL(location);
-  if (to.searchParams.has('code')) {
-    const twist = twists.take('answer', {clientId: ctx.oidc?.client?.clientId});
-    if (twist?.issuer === null) to.searchParams.delete('iss');
-    else if (twist) to.searchParams.set('iss', twist.issuer);
-    if (twist) ctx.redirect(to.href);
-  }
-  if (to.searchParams.has('state')) noteResponse(to.href);
+  if (!to.searchParams.has('code')) return;
+  const account = people.claims(ctx.oidc?.session?.accountId).email;
+  const twist = twists.take('answer', {clientId: ctx.oidc?.client?.clientId, account});
+  if (twist?.issuer === null) to.searchParams.delete('iss');
+  else if (twist?.issuer) to.searchParams.set('iss', twist.issuer);
+  noteResponse(to.href);
+  if (twist?.stop) {
+    ctx.remove('location');
+    ctx.status = 200;
+    ctx.type = 'html';
+    ctx.body = '<!DOCTYPE html><title>Stopped</title><p>The browser is not sent back yet.</p>';
+  } else if (twist) ctx.redirect(to.href);
 };
 
 const tokenAnswer = (people, twists, keys, keepSecret) => async (ctx, next) => {

@@ -3,6 +3,7 @@
 //   refuse          {error, description}: what the provider answers although the person consents
 //   leave-out       {scopes}: what the person leaves unticked
 //   answer          {issuer}: the `iss` of the authorization response (RFC 9207); null for none
+//                   {stop: true}: the browser is not sent back; the admin port tells where it would have gone
 //   no-refresh-token
 //   id-token        {claims, key}: claims laid over the real ones, null to leave one out; key `unknown` (not in the JWKS)
 //                   or `forged` (signed by another key than the one it names)

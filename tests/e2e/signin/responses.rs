@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::support::{
-    Browser, LOOPBACK_REDIRECT, SignInStage, mailbox, note_secret, random_suffix, sign_in, wait_until_gone,
+    Browser, LOOPBACK_REDIRECT, SignInStage, Twist, mailbox, note_secret, random_suffix, sign_in, wait_until_gone,
 };
 
 #[tokio::test]
@@ -36,6 +36,17 @@ async fn a_planted_response_of_another_account_changes_nothing_and_is_deleted() 
     stage.wait_for_event("planted", "WrongAccount").await;
     assert_eq!(stage.kept("planted").await, before);
     stage.wait_until_ready("planted").await;
+}
+
+#[tokio::test]
+async fn a_planted_response_of_another_account_does_not_become_the_first_grant_either() {
+    let stage = SignInStage::join().await;
+    stage.server.add_person("eve@example.com").await;
+    stage.asset_to_sign_in("planted-first", &json!({})).await;
+    let response = respond(&stage, "planted-first", "eve@example.com").await;
+    plant(&stage, "planted-first", &response).await;
+    stage.wait_for_event("planted-first", "WrongAccount").await;
+    assert_eq!(stage.kept("planted-first").await, [None, None]);
 }
 
 #[tokio::test]
@@ -120,7 +131,7 @@ async fn respond(stage: &SignInStage, asset: &str, account: &str) -> Value {
     let browser = Browser::open().await;
     browser.goto(url.as_str()).await;
     browser.sign_in_as(account).await;
-    browser.stop_before("http://127.0.0.1:9/*").await;
+    stage.server.twist_for(account, Twist::StopAtServer).await;
     browser.consent().await;
     let back = stage.server.wait_for_response(&echo).await;
     let answer: HashMap<String, String> = back.query_pairs().into_owned().collect();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::json;
 
-use crate::support::SignInStage;
+use crate::support::{SignInStage, until};
 
 #[tokio::test]
 async fn assets_that_wait_for_a_person_cost_no_request_and_no_write() {
@@ -27,19 +27,31 @@ async fn assets_that_wait_for_a_person_cost_no_request_and_no_write() {
                 .await;
         })
         .await;
+    // An Event for each comes after its status.
+    until("all Events are written", || async {
+        let events = recorded(stage)
+            .into_iter()
+            .filter(|(_, resource, _)| resource == "events");
+        (events.count() >= count).then_some(())
+    })
+    .await;
     let asked = stage.server.counters().await.requests;
-    let requests = stage.cluster.requests_of(&stage.namespace, "operator").len();
+    let requests = recorded(stage).len();
     // The time is what is measured, not waited for.
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(stage.server.counters().await.requests, asked);
-    let made = stage
-        .cluster
-        .requests_of(&stage.namespace, "operator")
-        .split_off(requests);
-    let made: Vec<_> = made
+    let made: Vec<_> = recorded(stage)
+        .split_off(requests)
         .into_iter()
-        .map(|request| (request.verb, request.resource, request.name))
         .filter(|(verb, resource, _)| resource != "leases" && verb != "watch")
         .collect();
     assert_eq!(made, []);
+}
+
+/// The verbs, resources and names of the operator's requests, in order.
+fn recorded(stage: &SignInStage) -> Vec<(String, String, String)> {
+    let requests = stage.cluster.requests_of(&stage.namespace, "operator").into_iter();
+    requests
+        .map(|request| (request.verb, request.resource, request.name))
+        .collect()
 }

@@ -259,17 +259,6 @@ impl Browser {
         needed.as_u64().expect("a number")
     }
 
-    /// Follows no link and no redirect to addresses that match, such as `*/callback/*`, until [`Browser::let_pass`].
-    pub(crate) async fn stop_before(&self, pattern: &str) {
-        self.cdp("Network.enable", json!({})).await;
-        self.cdp("Network.setBlockedURLs", json!({"urls": [pattern]})).await;
-    }
-
-    /// Ends [`Browser::stop_before`].
-    pub(crate) async fn let_pass(&self) {
-        self.cdp("Network.setBlockedURLs", json!({"urls": []})).await;
-    }
-
     /// Closes the browser as a person does. Without this it is killed, which is as good for most tests.
     pub(crate) async fn close(self) {
         let _ = self.client.clone().close().await;

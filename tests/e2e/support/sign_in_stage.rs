@@ -14,6 +14,7 @@ use url::Url;
 
 use super::authorization_server::TokenRequest;
 use super::browser::Browser;
+use super::sign_ins::Twist;
 use super::stage::{CLIENT, Stage, condition, mailbox, merge, text};
 use super::{Operator, free_address, until, wait_for};
 
@@ -190,7 +191,7 @@ impl Stage {
         self.consent(browser, asset).await
     }
 
-    /// Logs in and consents, but the browser does not follow the redirect back: its address.
+    /// Logs in and consents, but the browser is not sent back yet: the callback with the code.
     pub(crate) async fn stop_at_callback(&self, browser: &Browser, asset: &str, account: &str) -> Url {
         let since = self.server.authorization_requests().await.len();
         self.log_in(browser, asset, account).await;
@@ -199,11 +200,9 @@ impl Stage {
             .into_iter()
             .find(|asked| asked.parameters.get("login_hint") == Some(&mailbox(asset)));
         let state = asked.expect("the browser brought a request").parameters["state"].clone();
-        browser.stop_before("*/callback/*").await;
+        self.server.twist_for(account, Twist::StopAtServer).await;
         browser.consent().await;
-        let callback = self.server.wait_for_response(&state).await;
-        browser.let_pass().await;
-        callback
+        self.server.wait_for_response(&state).await
     }
 
     /// Consents; the text of the page that tells how it ended.

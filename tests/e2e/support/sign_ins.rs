@@ -20,6 +20,8 @@ pub(crate) enum Twist<'a> {
     LeaveOut(&'a [&'a str]),
     /// The authorization response names this issuer (RFC 9207), or none.
     ResponseIssuer(Option<&'a str>),
+    /// The browser is not sent back; [`AuthorizationServer::wait_for_response`] tells where it would have gone.
+    StopAtServer,
     /// The answer of the token endpoint holds no refresh token.
     NoRefreshToken,
     /// Claims laid over those of the ID token; `null` leaves one out. A JSON object.
@@ -85,6 +87,7 @@ impl AuthorizationServer {
             }
             Twist::LeaveOut(scopes) => json!({"kind": "leave-out", "scopes": scopes}),
             Twist::ResponseIssuer(issuer) => json!({"kind": "answer", "issuer": issuer}),
+            Twist::StopAtServer => json!({"kind": "answer", "stop": true}),
             Twist::NoRefreshToken => json!({"kind": "no-refresh-token"}),
             Twist::IdTokenClaims(claims) => json!({"kind": "id-token", "claims": claims}),
             Twist::UnknownKey => json!({"kind": "id-token", "key": "unknown"}),
@@ -112,7 +115,7 @@ impl AuthorizationServer {
         self.post("authorizations", json!({})).await
     }
 
-    /// Where the browser with this `state` is sent back to, with the code; waits until that is so.
+    /// Where the browser with this `state` is sent back to with a code; waits until that is so.
     pub(crate) async fn wait_for_response(&self, state: &str) -> Url {
         until("the provider has sent the browser back", || async {
             let all: Vec<String> = self.get("responses").await;
