@@ -4,7 +4,7 @@ use std::env;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Secret};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Api, Client, Config};
 
 use super::arguments::ClusterArguments;
@@ -167,6 +167,11 @@ async fn config(arguments: &ClusterArguments) -> Result<Config, Problem> {
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .map_err(|error| match &arguments.context {
+            // kube reads it while it loads the kubeconfig, and stops at what others pass over.
+            _ if matches!(error, KubeconfigError::ParseNoProxy(_)) => unusable(format!(
+                "NO_PROXY cannot be read: {}. Take out empty entries, spaces inside entries and anything else but hosts, addresses and networks.",
+                harmless(&innermost(&error), LONGEST_QUOTE)
+            )),
             Some(context) if !known.contains(context) => unusable(format!(
                 "The kubeconfig has no context {context:?}; it has: {}.",
                 known.join(", ")

@@ -200,7 +200,7 @@ fn trouble(told: &mut Told, report: &Report, now: Timestamp) {
 
 /// Whether the trouble is what keeps the asset from being ready: then that tells it.
 fn is_the_same(trouble: &Trouble, report: &Report) -> bool {
-    trouble.reason == report.reason && trouble.message == report.message
+    trouble.message == report.message
 }
 
 /// How often it failed, and when it is tried again.

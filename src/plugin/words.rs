@@ -6,6 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 #[must_use]
 pub(super) fn distance(moment: Timestamp, now: Timestamp) -> String {
     let apart = moment.duration_since(now);
+    if (-4..=0).contains(&apart.as_secs()) {
+        return "just now".to_owned();
+    }
     let words = roughly(apart.abs());
     if apart.is_negative() {
         format!("{words} ago")
@@ -34,14 +37,15 @@ pub(super) fn without_number(error: &str) -> &str {
 /// Breaks sentences into lines, and keeps a command whole that ends them: a person copies it.
 #[must_use]
 pub(super) fn sentences(text: &str, width: Option<usize>) -> Vec<String> {
-    match text.rsplit_once(": kubectl ").filter(|_| width.is_some()) {
-        Some((before, command)) => {
-            let mut lines = wrapped(&format!("{before}:"), width);
-            lines.push(format!("  kubectl {command}"));
-            lines
-        }
-        None => wrapped(text, width),
+    let last = text.rmatch_indices(" kubectl ").next().filter(|_| width.is_some());
+    let (before, command) = last.map_or((text, ""), |(place, _)| text.split_at(place));
+    // A command in the middle of a sentence has no end that can be told.
+    if !(before.ends_with(':') || before.ends_with(" run")) {
+        return wrapped(text, width);
     }
+    let mut lines = wrapped(before, width);
+    lines.push(format!("  {}", command.trim_start()));
+    lines
 }
 
 /// Breaks a text into lines of at most `width` columns. A word that is longer, such as a link, keeps a line of its own whole, so that it can be copied.
@@ -72,6 +76,7 @@ mod tests {
         let now: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
         for (moment, told) in [
             ("2026-11-25T10:00:20Z", "in 20 s"),
+            ("2026-11-25T09:59:58Z", "just now"),
             ("2026-11-25T09:55:00Z", "5 min ago"),
             ("2026-11-25T13:00:00Z", "in 3 h"),
             ("2026-11-22T10:00:00Z", "3 days ago"),
@@ -92,6 +97,14 @@ mod tests {
             ]
         );
         assert_eq!(sentences(text, None), [text]);
+        assert_eq!(
+            sentences(
+                "Open it, or run kubectl emailasset authorize -n helpdesk support",
+                Some(16)
+            ),
+            ["Open it, or run", "  kubectl emailasset authorize -n helpdesk support"]
+        );
+        assert_eq!(sentences("Use kubectl here", Some(40)), ["Use kubectl here"]);
     }
 
     #[test]

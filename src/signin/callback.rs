@@ -127,7 +127,7 @@ fn check<D: Desk>(
     answer: &Answer,
     now: Timestamp,
 ) -> Result<Visit, Stop> {
-    let sealed = answer.state.as_deref().filter(|_| !answer.twice);
+    let sealed = answer.state.as_deref();
     let state = sealed
         .and_then(|sealed| SealedState::unseal(&app.links.keys, sealed))
         .ok_or(Stop::Stranger(Problem::BadState))?;
@@ -254,7 +254,17 @@ async fn stop<D: Desk>(app: &App<D>, reason: Stop) -> Response {
             answer::problem(problem)
         }
         Stop::Problem(problem, state) => {
-            warn!(asset = asset(&state), ?problem, "an answer to a sign-in was refused");
+            let asset = asset(&state);
+            match problem {
+                Problem::OtherProvider | Problem::MixedUp => {
+                    warn!(
+                        asset,
+                        ?problem,
+                        "an answer to a sign-in was thrown away: perhaps an attack"
+                    );
+                }
+                _ => debug!(asset, ?problem, "an answer to a sign-in was refused"),
+            }
             let mut notice = Notice::of_problem(problem);
             let offer = app.desk.offer(&state.namespace, &state.name);
             if let Some(offer) = offer.filter(|offer| offer.uid == state.uid) {

@@ -11,6 +11,17 @@ export function serveAdmin({front, backend, settings}) {
       return Object.assign(settings, changes);
     },
     'POST /clients': (client) => backend.addClient(client),
+    'POST /people': (person) => backend.people.add(person),
+    'POST /twists': (twist) => {
+      backend.twists.add(twist);
+      return {};
+    },
+    'POST /twists/clear': () => {
+      backend.twists.clear();
+      return {};
+    },
+    // Authorization requests in a browser. They hold no secret: state, nonce and challenge are hashes or names.
+    'POST /authorizations': ({since = 0}) => front.authorizations.filter(({number}) => number > since),
     'POST /refresh-tokens': (wish) => backend.mint(wish),
     // Many at once: {count, account: "user-{}@example.com", ...}.
     'POST /refresh-tokens/many': async ({count, account, ...wish}) => {

@@ -4,7 +4,7 @@ export class Faults {
   #faults = new Map();
   #next = 1;
 
-  // A fault that fits: `match` is {clientId, grantId, account, refreshToken}, each optional.
+  // A fault that fits: `match` is {clientId, grantId, account, refreshToken, grantType}, each optional.
   //
   //   step     before | after: whether the server has done its work (and rotated) when the fault strikes
   //   action   continue | drop | answer: go on as usual, cut the connection, send `status`, `headers` and `body`

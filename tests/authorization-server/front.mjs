@@ -16,7 +16,9 @@ export class Front {
     this.faults = new Faults();
     this.log = [];
     this.changes = new EventEmitter().setMaxListeners(0);
-    this.counters = {tokenRequests: 0, refreshRequests: 0, answered: 0, open: 0};
+    this.authorizations = [];
+    this.polls = new Map();
+    this.counters = {requests: 0, tokenRequests: 0, refreshRequests: 0, answered: 0, open: 0};
     this.grants = new Map();
     this.handle = (request, response) => this.#handle(request, response);
   }
@@ -52,9 +54,10 @@ export class Front {
   }
 
   async #handle(request, response) {
-    if (request.method !== 'POST' || request.url.split('?')[0] !== '/token') {
-      return this.backend.handle(request, response);
-    }
+    this.counters.requests++;
+    const [path, query] = request.url.split('?');
+    if (path === '/auth') this.authorizations.push({number: this.authorizations.length + 1, parameters: Object.fromEntries(new URLSearchParams(query))});
+    if (request.method !== 'POST' || path !== '/token') return this.backend.handle(request, response);
     const body = await readAll(request);
     if (body === undefined) return; // the client went away while it was sending
     // oidc-provider reads the stream itself unless it finds the body here.
@@ -64,6 +67,9 @@ export class Front {
     const fault = this.faults.take(call);
     call.entry.fault = fault?.id;
     this.changes.emit('change');
+    if (!fault && this.#polledTooSoon(call)) {
+      return answer({status: 400, headers: {'content-type': 'application/json'}, body: '{"error":"slow_down"}', repeat: 1}, response);
+    }
     if (!fault) return this.backend.handle(request, response, call.parameters);
     await this.#spoil(fault, request, response, call);
   }
@@ -72,8 +78,9 @@ export class Front {
     const parameters = Object.fromEntries(new URLSearchParams(body));
     const [scheme, credentials] = (request.headers.authorization ?? '').split(' ');
     const clientId = parameters.client_id ?? (scheme === 'Basic' ? userOf(credentials) : undefined);
-    const refreshToken = parameters.refresh_token;
-    const grantId = refreshToken && this.backend.grantOf(refreshToken);
+    const {refresh_token: refreshToken, code, code_verifier: verifier, device_code: deviceCode} = parameters;
+    for (const secret of [code, verifier, deviceCode]) secret && this.backend.keepSecret?.(secret);
+    const grantId = this.backend.grantOf(refreshToken ?? code ?? deviceCode);
     const account = grantId && this.backend.accountOf(grantId);
     const entry = {number: this.counters.tokenRequests + 1, at: Date.now(), clientId, grantId, account, grantType: parameters.grant_type};
     if (this.settings.logRequests) {
@@ -85,12 +92,23 @@ export class Front {
       this.log.push(entry);
       if (this.log.length > LOG_LIMIT) this.log.shift();
     }
-    return {parameters, clientId, refreshToken, grantId, account, entry};
+    return {parameters, clientId, refreshToken, grantId, account, grantType: parameters.grant_type, entry};
+  }
+
+  // RFC 8628 section 3.5: not sooner than the interval, which grows by 5 s for who does.
+  #polledTooSoon({parameters: {device_code: code}, entry}) {
+    if (!code || !this.settings.deviceInterval) return false;
+    const poll = this.polls.get(code) ?? {last: 0, interval: this.settings.deviceInterval};
+    this.polls.set(code, poll);
+    entry.tooSoon = entry.at - poll.last < poll.interval * 1000;
+    poll.last = entry.at;
+    if (entry.tooSoon) poll.interval += 5;
+    return entry.tooSoon;
   }
 
   #count({entry, grantId, parameters}, response) {
     const {counters} = this;
-    const grant = grantId === undefined ? undefined : this.grant(grantId);
+    const grant = grantId === undefined || !parameters.refresh_token ? undefined : this.grant(grantId);
     counters.tokenRequests++;
     counters.open++;
     if (parameters.grant_type === 'refresh_token') counters.refreshRequests++;

@@ -4,8 +4,15 @@ import {appendFileSync} from 'node:fs';
 
 import Provider from 'oidc-provider';
 
+import {around} from './pages.mjs';
+import {People} from './people.mjs';
 import {Storage} from './storage.mjs';
+import {Twists} from './twists.mjs';
 
+// What is a credential for as long as it lives. (Grants, sessions and interactions have names, which open nothing.)
+const CREDENTIALS = ['AccessToken', 'AuthorizationCode', 'ClientCredentials', 'DeviceCode', 'RefreshToken'];
+// What is exchanged for tokens of a grant.
+const EXCHANGED = ['AuthorizationCode', 'DeviceCode', 'RefreshToken'];
 const GRANT_TYPES = ['authorization_code', 'refresh_token', 'client_credentials', 'urn:ietf:params:oauth:grant-type:device_code'];
 
 export class OpenIdProvider {
@@ -14,6 +21,8 @@ export class OpenIdProvider {
   #rotations = new Map();
   #secrets = new Set();
   #turns = new Map();
+  people = new People();
+  twists = new Twists();
 
   constructor(url, settings, scopes, secretsFile) {
     this.settings = settings;
@@ -22,7 +31,7 @@ export class OpenIdProvider {
     this.storage = new Storage({
       // `soft` is rotation without the old token's death, which oidc-provider does not know.
       consumes: (model, payload) => model !== 'RefreshToken' || this.#rotation(payload.grantId) === 'strict',
-      onToken: (model, id, payload) => this.#noteToken(model, id, payload),
+      onStored: (model, id, payload) => this.#noteStored(model, id, payload),
     });
     this.provider = this.#configure(url, scopes);
     this.callback = this.provider.callback();
@@ -38,15 +47,21 @@ export class OpenIdProvider {
     return turn;
   }
 
-  grantOf = (refreshToken) => this.#grants.get(refreshToken);
+  // Of a refresh token, an authorization code or a device code.
+  grantOf = (credential) => this.#grants.get(credential);
   accountOf = (grantId) => this.#accounts.get(grantId);
 
-  // Everything that must never be seen in a log: all tokens ever issued, and the clients' secrets.
+  // Everything that must never be seen in a log: all tokens and codes ever issued, and the clients' secrets.
   secrets = () => [...this.#secrets];
+
+  keepSecret = (secret) => {
+    if (this.secretsFile && !this.#secrets.has(secret)) appendFileSync(this.secretsFile, `${secret}\n`);
+    this.#secrets.add(secret);
+  };
 
   async addClient({clientId, clientSecret, authentication = 'client_secret_basic', redirectUris = ['http://127.0.0.1/callback'], ...more}) {
     const secret = authentication.startsWith('client_secret') ? clientSecret ?? randomBytes(24).toString('base64url') : undefined;
-    if (secret) this.#keepSecret(secret);
+    if (secret) this.keepSecret(secret);
     await this.storage.adapter('Client').upsert(clientId, {
       client_id: clientId,
       ...(secret && {client_secret: secret}),
@@ -66,14 +81,15 @@ export class OpenIdProvider {
   async mint({clientId, account, scope = 'mail offline_access', rotation, lifetime}) {
     const client = await this.provider.Client.find(clientId);
     if (!client) throw new Error(`there is no client ${clientId}`);
-    const grant = new this.provider.Grant({accountId: account, clientId});
+    const accountId = this.people.find(account)?.sub ?? account;
+    const grant = new this.provider.Grant({accountId, clientId});
     grant.addOIDCScope(scope);
     const grantId = await grant.save(10 * 365 * 24 * 3600);
     this.#accounts.set(grantId, account);
     if (rotation) this.#rotations.set(grantId, rotation);
     const token = new this.provider.RefreshToken({
       client,
-      accountId: account,
+      accountId,
       grantId,
       scope,
       gty: 'authorization_code',
@@ -96,7 +112,7 @@ export class OpenIdProvider {
     return {
       active: true,
       kind: found.kind,
-      account: found.accountId,
+      account: found.accountId && this.people.claims(found.accountId).email,
       clientId: found.clientId,
       grantId: found.grantId,
       scope: found.scope,
@@ -104,38 +120,41 @@ export class OpenIdProvider {
     };
   }
 
-  #keepSecret(secret) {
-    if (this.secretsFile && !this.#secrets.has(secret)) appendFileSync(this.secretsFile, `${secret}\n`);
-    this.#secrets.add(secret);
-  }
-
   #rotation(grantId) {
     return this.#rotations.get(grantId) ?? this.settings.rotation;
   }
 
-  #noteToken(model, id, payload) {
-    this.#keepSecret(id);
-    if (model === 'RefreshToken') this.#grants.set(id, payload.grantId);
-    if (payload.accountId) this.#accounts.set(payload.grantId, payload.accountId);
+  #noteStored(model, id, {grantId, accountId}) {
+    if (CREDENTIALS.includes(model)) this.keepSecret(id);
+    if (!grantId || model === 'Grant') return;
+    if (EXCHANGED.includes(model)) this.#grants.set(id, grantId);
+    if (accountId) this.#accounts.set(grantId, this.people.claims(accountId).email);
   }
 
   #configure(url, scopes) {
-    const {settings, storage} = this;
-    const {privateKey} = generateKeyPairSync('rsa', {modulusLength: 2048});
+    const {settings, storage, people, twists, keepSecret} = this;
+    const keys = {
+      RS256: generateKeyPairSync('rsa', {modulusLength: 2048}).privateKey,
+      ES256: generateKeyPairSync('ec', {namedCurve: 'P-256'}).privateKey,
+    };
     const provider = new Provider(url, {
       adapter: storage.adapter,
-      jwks: {keys: [{...privateKey.export({format: 'jwk'}), use: 'sig', alg: 'RS256', kid: 'test'}]},
+      jwks: {keys: Object.entries(keys).map(([alg, key]) => ({...key.export({format: 'jwk'}), use: 'sig', alg, kid: `test-${alg}`}))},
       cookies: {keys: [randomBytes(24).toString('hex')]},
-      scopes: ['openid', 'offline_access', 'email', ...scopes],
-      claims: {openid: ['sub'], email: ['email', 'email_verified']},
-      findAccount: (_, id) => ({accountId: id, claims: () => ({sub: id, email: id, email_verified: true})}),
+      scopes: ['openid', 'offline_access', 'email', 'profile', ...scopes],
+      claims: {openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username']},
+      // Google, Microsoft and most others put the claims of a scope into the ID token too.
+      conformIdTokenClaims: false,
+      findAccount: (_, id) => ({accountId: id, claims: () => people.claims(id)}),
       features: {
         clientCredentials: {enabled: true},
         deviceFlow: {enabled: true},
         introspection: {enabled: true},
         revocation: {enabled: true},
       },
-      issueRefreshToken: (_, client, code) => client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access'),
+      issueRefreshToken: (_, client, code) =>
+        client.grantTypeAllowed('refresh_token') && code.scopes.has('offline_access')
+        && !twists.take('no-refresh-token', {clientId: client.clientId, account: people.claims(code.accountId).email}),
       rotateRefreshToken: (ctx) => this.#rotation(ctx.oidc.entities.RefreshToken.grantId) !== 'none',
       pkce: {required: () => true},
       ttl: {
@@ -145,21 +164,15 @@ export class OpenIdProvider {
         Grant: 10 * 365 * 24 * 3600,
         Session: 24 * 3600,
         Interaction: 3600,
-        DeviceCode: 600,
+        DeviceCode: () => settings.deviceCodeLifetime,
         IdToken: 3600,
       },
     });
-    provider.use(withoutOutsideFonts);
+    for (const middleware of around({provider, people, twists, settings, keys, keepSecret})) provider.use(middleware);
     provider.on('grant.revoked', (ctx, grantId) => {
       if (ctx.oidc.params?.grant_type === 'refresh_token') this.onKilled(grantId);
     });
     provider.on('server_error', (_, error) => console.error(error));
     return provider;
   }
-}
-
-// The stock pages import a web font; a test must not reach outside.
-async function withoutOutsideFonts(ctx, next) {
-  await next();
-  if (typeof ctx.body === 'string') ctx.body = ctx.body.replace(/@import url\([^)]*\);?/g, '');
 }

@@ -9,6 +9,7 @@
 //
 //   front.mjs      takes every token request: counts it, logs it, injects faults; then hands it to one of the next two
 //   provider.mjs   oidc-provider, a certified OpenID Provider
+//   pages.mjs      what stands around its pages and answers; people.mjs who can sign in; twists.mjs what goes wrong then
 //   plain.mjs      (--plain) answers every refresh, for benches that must not measure the provider
 //   admin.mjs      the tests' own door, plain HTTP with JSON
 import {readFileSync} from 'node:fs';
@@ -35,6 +36,8 @@ const settings = {
   rotation: 'strict', // none | soft | strict
   accessTokenLifetime: 3600, // seconds, as all lifetimes
   refreshTokenLifetime: 14 * 24 * 3600,
+  deviceCodeLifetime: 600,
+  deviceInterval: 0, // told to clients, and who polls sooner is told to slow down; 0: neither
   logRequests: !flags.plain,
 };
 
@@ -58,6 +61,7 @@ console.log(JSON.stringify({
   tokenUrl: `${url}/token`,
   revocationUrl: `${url}/token/revocation`,
   deviceAuthorizationUrl: `${url}/device/auth`,
+  authorizationUrl: `${url}/auth`,
   adminUrl: `http://127.0.0.1:${admin}`,
   port,
   pid: process.pid,

@@ -4,9 +4,9 @@ export class Storage {
   #models = new Map();
   #members = new Map();
 
-  constructor({consumes, onToken}) {
+  constructor({consumes, onStored}) {
     this.consumes = consumes;
-    this.onToken = onToken;
+    this.onStored = onStored;
     this.adapter = (model) => new Adapter(this, model);
   }
 
@@ -36,10 +36,8 @@ class Adapter {
 
   async upsert(id, payload) {
     this.entries.set(id, payload);
-    if (payload.grantId && this.model !== 'Grant') {
-      this.storage.remember(payload.grantId, this.model, id);
-      this.storage.onToken(this.model, id, payload);
-    }
+    if (payload.grantId && this.model !== 'Grant') this.storage.remember(payload.grantId, this.model, id);
+    this.storage.onStored(this.model, id, payload);
   }
 
   async find(id) {

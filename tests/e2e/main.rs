@@ -24,6 +24,7 @@ mod replicas;
 mod resource;
 mod secrecy;
 mod secrets;
+mod signin;
 mod slow_host;
 mod support;
 mod tolerance;

@@ -79,7 +79,7 @@ impl Before {
             .map(|failure| (failure.reason.as_deref(), failure.message.as_deref()));
         let of_conditions = conditions
             .iter()
-            .filter(|said| said.status == "False" && !self.conditions.contains(said))
+            .filter(|said| said.status == "False" && !self.conditions.iter().any(|known| is_the_same(known, said)))
             .map(|said| (Some(said.reason.as_str()), Some(said.message.as_str())));
         let of_events = events
             .iter()
@@ -104,6 +104,11 @@ impl Before {
             None => Verdict::Open,
         }
     }
+}
+
+/// Whether two conditions say the same, whenever and about whichever spec they were written.
+fn is_the_same(one: &Condition, other: &Condition) -> bool {
+    (&one.type_, &one.status, &one.reason, &one.message) == (&other.type_, &other.status, &other.reason, &other.message)
 }
 
 fn granted(asset: &EmailAsset) -> Option<&Time> {
@@ -205,6 +210,17 @@ mod tests {
         }));
         let events = [event("1", "Normal", "WrongAccount"), event("2", "Warning", "Throttled")];
         assert_eq!(seen.verdict(&other, &events), Verdict::Open);
+    }
+
+    #[test]
+    fn an_older_refusal_that_is_written_once_more_is_no_new_one() {
+        let at = |time: &str| {
+            let mut said = condition("Authorized", "False", "WrongAccount");
+            said["lastTransitionTime"] = json!(time);
+            asset(&json!({ "conditions": [said] }))
+        };
+        let seen = Before::of(&at("2026-11-25T09:00:00Z"), &[]);
+        assert_eq!(seen.verdict(&at("2026-11-25T10:00:00Z"), &[]), Verdict::Open);
     }
 
     #[test]

@@ -136,6 +136,18 @@ fn one_bad_document_hides_no_other_and_lists_are_opened() {
     );
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// Cut anywhere, and with anything put in, a file is checked or refused, and never the end of the command.
+    #[test]
+    fn any_text_is_checked_to_its_end(cut in 0..GOOD.len(), put in "\\PC{0,12}") {
+        let text: String = GOOD.chars().take(cut).chain(put.chars()).chain(GOOD.chars().skip(cut)).collect();
+        let found = checked(&text);
+        proptest::prop_assert!(found.problems.iter().all(|problem| problem.starts_with("assets.yaml: document ")));
+    }
+}
+
 #[test]
 fn a_secret_in_the_wrong_place_is_not_repeated() {
     let text = GOOD.replace("{name: google-client}", "GOCSPX-very-secret");

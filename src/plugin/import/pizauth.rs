@@ -184,6 +184,14 @@ pub(super) mod tests {
         assert!(accounts[1].client_secret.is_none());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_inside_a_dump_is_read_or_refused(inside in proptest::collection::vec(0_u8..4, 0..200)) {
+            let _ = read(&mut Reader(&inside));
+            let _ = accounts(&inside);
+        }
+    }
+
     #[test]
     fn what_is_no_dump_or_another_version_is_said() {
         assert_eq!(accounts(b"").err(), Some(NoDump::NotPizauth));

@@ -403,11 +403,12 @@ async fn a_result_is_shown_in_its_own_browser_only() {
     let reply = browser.get(&back(&leave, &[("code", CODE)])).await;
     let path = reply.header("location").unwrap().to_owned();
     assert!(path.len() < 1500, "{} bytes", path.len());
-    let stranger = server.browser().get(&path).await;
-    assert_eq!(
-        (stranger.status, stranger.title()),
-        (410, "This page can be shown no longer")
-    );
+    let (newcomer, mut other) = (server.browser(), server.browser());
+    let _ = server.press(&mut other, &offer()).await;
+    for mut stranger in [newcomer, other] {
+        let page = stranger.get(&path).await;
+        assert_eq!((page.status, page.title()), (410, "This page can be shown no longer"));
+    }
     let state = parameter(&leave, "state");
     for forged in ["x", &state, path.get("/result/".len()..path.len() - 2).unwrap()] {
         let page = browser.get(&format!("/result/{forged}")).await;

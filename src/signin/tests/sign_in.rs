@@ -206,6 +206,21 @@ async fn coming_back_twice_tells_how_it_ended() {
 }
 
 #[tokio::test]
+async fn coming_back_after_a_sign_in_that_worked_says_so() {
+    let server = start().await;
+    let mut browser = server.browser();
+    let leave = server.press(&mut browser, &offer()).await;
+    let path = back(&leave, &[("code", CODE)]);
+    assert_eq!(browser.come_back(&path).await.title(), "You are signed in");
+    // What the desk stored shows in the offer; it is this browser's own sign-in, not somebody else's.
+    server.desk.offers(crate::signin::Offer {
+        granted: Some(at("2026-11-25T08:00:00Z")),
+        ..offer()
+    });
+    assert_eq!(browser.come_back(&path).await.title(), "You are signed in");
+}
+
+#[tokio::test]
 async fn two_requests_with_one_state_end_alike_and_redeem_once() {
     let server = start().await;
     server.desk.open.forget_permits(100);
@@ -486,8 +501,10 @@ async fn a_code_is_redeemed_although_the_browser_is_gone_and_the_server_shuts_do
         .unwrap_err();
     visit.abort();
     server.shutdown.cancel();
+    let mut task = server.task;
+    timeout(Duration::from_millis(300), &mut task).await.unwrap_err();
     server.desk.open.add_permits(1);
-    timeout(Duration::from_secs(60), server.task).await.unwrap().unwrap();
+    timeout(Duration::from_secs(60), task).await.unwrap().unwrap();
     assert_eq!(server.desk.handed().len(), 1);
 }
 

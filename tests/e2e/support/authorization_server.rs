@@ -24,7 +24,7 @@ const START_LIMIT: Duration = Duration::from_secs(45);
 pub(crate) struct AuthorizationServer {
     /// The endpoints, as the server told them.
     pub(crate) endpoints: Endpoints,
-    http: Client,
+    pub(super) http: Client,
     // Holding it holds its standard input: the server ends when that does, with the last of its doors.
     process: Arc<Child>,
 }
@@ -41,6 +41,8 @@ pub(crate) struct Endpoints {
     pub(crate) revocation_url: String,
     /// RFC 8628.
     pub(crate) device_authorization_url: String,
+    /// Where a person signs in.
+    pub(crate) authorization_url: String,
     admin_url: String,
 }
 
@@ -92,6 +94,8 @@ pub(crate) struct Introspection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Counters {
+    /// Requests of any kind, from pages and JWKS to tokens.
+    pub(crate) requests: u64,
     pub(crate) token_requests: u64,
     pub(crate) refresh_requests: u64,
     /// Requests whose answer was sent.
@@ -130,6 +134,9 @@ pub(crate) struct TokenRequest {
     pub(crate) parameters: HashMap<String, String>,
     /// The status of the answer; none while it is under way or when nobody got one.
     pub(crate) status: Option<u16>,
+    /// Of a poll for a device code: whether it came before the interval was over.
+    #[serde(default)]
+    pub(crate) too_soon: bool,
 }
 
 /// What shall go wrong. Start from [`Fault::default`]: the next token request, of anybody, goes on as usual.
@@ -169,6 +176,7 @@ pub(crate) struct Match {
     pub(crate) grant_id: Option<String>,
     pub(crate) account: Option<String>,
     pub(crate) refresh_token: Option<String>,
+    pub(crate) grant_type: Option<&'static str>,
 }
 
 /// When a fault strikes.
@@ -457,11 +465,11 @@ impl AuthorizationServer {
         );
     }
 
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
         read(self.http.get(format!("{}/{path}", self.endpoints.admin_url))).await
     }
 
-    async fn post<T: DeserializeOwned>(&self, path: &str, body: Value) -> T {
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: Value) -> T {
         read(
             self.http
                 .post(format!("{}/{path}", self.endpoints.admin_url))

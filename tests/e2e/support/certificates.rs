@@ -4,9 +4,13 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PublicKeyData,
 };
+use sha2::{Digest, Sha256};
 
 use super::run::run_directory;
 
@@ -21,6 +25,8 @@ pub(crate) struct Certificates {
     pub(crate) key: PathBuf,
     /// The content of `authority`.
     pub(crate) authority_pem: String,
+    /// SHA-256 of the server's public key, in base64: what a browser is told to accept.
+    pub(crate) key_fingerprint: String,
 }
 
 impl Certificates {
@@ -69,6 +75,7 @@ impl Certificates {
             certificate: write("server.crt", &server_pem),
             key: write("server.key", &server_key.serialize_pem()),
             authority_pem,
+            key_fingerprint: STANDARD.encode(Sha256::digest(server_key.subject_public_key_info())),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`Cluster`]: etcd, kube-apiserver and kube-controller-manager; one for all tests of a run, a namespace for each.
 //! - [`AuthorizationServer`]: oidc-provider over TLS, with its faults and counters.
+//! - [`Browser`]: headless Chromium, with hands for the pages of the authorization server.
 //! - [`Operator`]: the operator's process, and signals to it.
 //! - [`Deployed`]: what `deploy/` installs, and the operator as its Deployment would start it.
 //! - [`Certificates`]: the authority that all TLS of the tests hangs on.
@@ -18,6 +19,8 @@
 )]
 
 mod authorization_server;
+mod balancer;
+mod browser;
 mod certificates;
 mod cluster;
 mod deploy;
@@ -27,10 +30,14 @@ mod measurements;
 mod operator;
 mod run;
 mod shared_stage;
+mod sign_in_stage;
+mod sign_ins;
 mod stage;
 mod wait;
 
-pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match, Rotation, Step};
+pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match, RegisteredClient, Rotation, Step};
+pub(crate) use balancer::Balancer;
+pub(crate) use browser::Browser;
 pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
 pub(crate) use deploy::{Deployed, apply_deployment};
@@ -38,5 +45,7 @@ pub(crate) use measurements::{Table, record};
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, note_secret, random_suffix, run_directory};
 pub(crate) use shared_stage::{SharedStage, commands};
+pub(crate) use sign_in_stage::{BUTTON, LOOPBACK_REDIRECT, SignInStage, origin, sign_in};
+pub(crate) use sign_ins::Twist;
 pub(crate) use stage::{CLIENT, Stage, condition, generation_of, install_crds, mailbox, text};
 pub(crate) use wait::{until, wait_for, wait_until_gone};

@@ -288,7 +288,7 @@ pub(crate) fn text(secret: &Secret, key: &str) -> String {
     String::from_utf8(bytes.0.clone()).expect("it is text")
 }
 
-fn merge(into: &mut Value, over: &Value) {
+pub(super) fn merge(into: &mut Value, over: &Value) {
     match (into, over) {
         (Value::Object(into), Value::Object(over)) => {
             for (key, value) in over {

@@ -1,0 +1,14 @@
+//! Signing in: a person's browser, the operator's pages, the authorization server's pages, and what becomes of the asset.
+//!
+//! [`rig`] proves the parts without the operator; everything else has it in the middle, and most of it on one stage ([`SignInStage`]) that the tests of a run share.
+//!
+//! [`SignInStage`]: crate::support::SignInStage
+
+mod device;
+mod habits;
+mod refusals;
+mod responses;
+mod restarts;
+mod rig;
+mod waiting;
+mod walk;
