@@ -27,9 +27,9 @@ async fn a_browser_signs_in_and_the_code_is_good_for_tokens_once() {
     let flow = client.begin();
 
     browser.goto(flow.url.as_str()).await;
-    browser.screenshot("rig-login").await;
+    browser.screenshot_of_others("rig-login").await;
     browser.sign_in_as("jane@example.com").await;
-    browser.screenshot("rig-consent").await;
+    browser.screenshot_of_others("rig-consent").await;
     browser.consent().await;
     let answer = client.answer().await;
     assert_eq!(answer["state"], flow.state);
@@ -227,7 +227,7 @@ async fn a_device_code_is_pending_until_it_was_entered() {
     browser
         .enter_device_code(&device.verification_uri, &device.user_code)
         .await;
-    browser.screenshot("rig-device").await;
+    browser.screenshot_of_others("rig-device").await;
     browser.sign_in_as("jane@example.com").await;
     browser.consent().await;
     browser.wait_for_text("Sign-in Success").await;

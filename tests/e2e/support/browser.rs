@@ -126,19 +126,23 @@ impl Browser {
         self.find("body").await.text().await.expect("a page has text")
     }
 
-    /// Waits until a person would see this text, and returns all that is to be seen.
+    async fn text_now(&self) -> String {
+        match self.client.find(Locator::Css("body")).await {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Waits until a person would see this text, in whatever case, and returns all that is to be seen.
     pub(crate) async fn wait_for_text(&self, wanted: &str) -> String {
+        let lower = wanted.to_lowercase();
         let waiting = async {
             let mut pause = tokio::time::interval(Duration::from_millis(50));
             loop {
                 pause.tick().await;
                 // While a page changes to the next one, there may be no body or a dead one.
-                let body = self.client.find(Locator::Css("body")).await;
-                let text = match body {
-                    Ok(body) => body.text().await.unwrap_or_default(),
-                    Err(_) => String::new(),
-                };
-                if text.contains(wanted) {
+                let text = self.text_now().await;
+                if text.to_lowercase().contains(&lower) {
                     return text;
                 }
             }
@@ -181,7 +185,7 @@ impl Browser {
         let found = self.client.wait().at_most(LIMIT).for_element(Locator::Css(css)).await;
         match found {
             Ok(element) => element,
-            Err(error) => panic!("no {css} ({error}) at {}", self.url().await),
+            Err(_) => panic!("no {css} at {}: {}", self.url().await, self.text_now().await),
         }
     }
 
@@ -231,27 +235,34 @@ impl Browser {
     /// Takes the page's picture at 360 and 1280 px width, into `target/screenshots/<name>-<width>.png`, and asserts that nothing has to be scrolled sideways.
     pub(crate) async fn screenshot(&self, name: &str) {
         for width in WIDTHS {
-            let phone = width < 600;
-            let size = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": phone});
-            self.cdp("Emulation.setDeviceMetricsOverride", size).await;
-            let script = "return document.documentElement.scrollWidth";
-            let needed = self.client.execute(script, Vec::new()).await.expect("a width");
-            let picture = self
-                .cdp(
-                    "Page.captureScreenshot",
-                    json!({"format": "png", "captureBeyondViewport": true}),
-                )
-                .await;
-            let picture = STANDARD
-                .decode(picture["data"].as_str().expect("a picture"))
-                .expect("base64");
-            fs::write(screenshots().join(format!("{name}-{width}.png")), picture).expect("a picture can be kept");
+            let needed = self.picture_at(name, width).await;
             assert!(
-                needed.as_u64() <= Some(u64::from(width)),
+                needed <= u64::from(width),
                 "{name} is {needed} px wide on a screen of {width} px"
             );
         }
         self.cdp("Emulation.clearDeviceMetricsOverride", json!({})).await;
+    }
+
+    /// The same for a page that is not ours, however wide it is.
+    pub(crate) async fn screenshot_of_others(&self, name: &str) {
+        for width in WIDTHS {
+            self.picture_at(name, width).await;
+        }
+        self.cdp("Emulation.clearDeviceMetricsOverride", json!({})).await;
+    }
+
+    async fn picture_at(&self, name: &str, width: u32) -> u64 {
+        let size = json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600});
+        self.cdp("Emulation.setDeviceMetricsOverride", size).await;
+        let script = "return document.documentElement.scrollWidth";
+        let needed = self.client.execute(script, Vec::new()).await.expect("a width");
+        let whole = json!({"format": "png", "captureBeyondViewport": true});
+        let picture = self.cdp("Page.captureScreenshot", whole).await;
+        let picture = picture["data"].as_str().expect("a picture");
+        let picture = STANDARD.decode(picture).expect("base64");
+        fs::write(screenshots().join(format!("{name}-{width}.png")), picture).expect("a picture can be kept");
+        needed.as_u64().expect("a number")
     }
 
     /// Follows no link and no redirect to addresses that match, such as `*/callback/*`, until [`Browser::let_pass`]: the address bar then shows where it would
