@@ -246,8 +246,8 @@ impl TokenClient {
             sent: Sent::No,
             failure: TransportFailure::new(FailureKind::Request, endpoint).detail(secrets, &error.to_string()),
         })?;
-        // On the heap: a request in flight is large, and everybody who waits for one would carry it around.
-        Box::pin(self.transport.send(endpoint, request, authority))
+        self.transport
+            .send(endpoint, request, authority)
             .await
             .map_err(|nothing| unanswered(&nothing, endpoint, secrets))
     }
