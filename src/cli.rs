@@ -3,7 +3,7 @@
 //! Nothing happens here but parsing. Times are written as in Kubernetes and Go: `30s`, `1m30s`, `500ms`.
 
 // These comments are the help text, where backticks and backslashes would be printed.
-#![allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links)]
+#![allow(clippy::doc_markdown, rustdoc::broken_intra_doc_links, rustdoc::bare_urls)]
 
 use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 

@@ -46,7 +46,7 @@ pub(super) async fn complete(context: &Arc<Context>, consent: Consent) -> Result
     let (task_context, task_key) = (Arc::clone(context), key.clone());
     let task = context
         .tracker
-        .spawn(async move { exchange(&task_context, &task_key, consent).await });
+        .spawn(async move { Box::pin(exchange(&task_context, &task_key, consent)).await });
     let ended = task.await.unwrap_or_else(|error| {
         warn!(asset = %key, %error, "a sign-in ended in a panic");
         Err(failed(

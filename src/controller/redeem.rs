@@ -362,13 +362,14 @@ pub(super) fn heal(context: &Arc<Context>) {
                     context.wake(&key);
                 });
             }
-            Err(error) => match Unproven::from_spool(&content) {
-                Ok(unproven) => heal_sign_in(context, id, unproven),
-                Err(_) => {
+            Err(error) => {
+                if let Ok(unproven) = Unproven::from_spool(&content) {
+                    heal_sign_in(context, id, unproven);
+                } else {
                     error!(error = %Chain(&error), entry = %id, "dropping a spooled answer");
                     forget(context, &id);
                 }
-            },
+            }
         }
     }
 }
@@ -378,7 +379,7 @@ fn heal_sign_in(context: &Arc<Context>, id: EntryId, unproven: Unproven) {
     let context = Arc::clone(context);
     context.tracker.clone().spawn(async move {
         context.caches_are_synced().await;
-        consent::heal(&context, unproven).await;
+        Box::pin(consent::heal(&context, unproven)).await;
         forget(&context, &id);
     });
 }

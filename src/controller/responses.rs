@@ -97,7 +97,7 @@ fn consent_of(context: &Arc<Context>, asset: &Key, response: &Contents) -> Resul
     }
     let sign_in = consent::sign_in_of(context, asset)?;
     let named: Option<SecretString> = response.text(response_keys::ISSUER).ok();
-    consent::check_issuer(&sign_in, named.as_ref().map(|issuer| issuer.expose_secret()))?;
+    consent::check_issuer(&sign_in, named.as_ref().map(ExposeSecret::expose_secret))?;
     Ok(Consent {
         namespace: asset.namespace.to_string(),
         name: asset.name.to_string(),

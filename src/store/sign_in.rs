@@ -192,23 +192,19 @@ impl Secrets {
     ) -> Result<Seen, StoreError> {
         let key = belongs.grant_key();
         let written = annotations::write(device);
-        match self.read(&key).await? {
-            Some(contents) => {
-                let mut data = contents.all();
-                data.insert(keys::DEVICE_CODE.to_owned(), code);
-                let changes = Changes {
-                    data: Some(data),
-                    ..Changes::of_annotations([(names::DEVICE, Some(written))].into())
-                };
-                self.change(&key, &contents.seen, &changes).await
-            }
-            None => {
-                let data = [(keys::DEVICE_CODE.to_owned(), code)].into();
-                let mut draft = grant_draft(belongs, record, None, data);
-                draft.annotations.insert(names::DEVICE.to_owned(), written);
-                self.create(&key, draft).await
-            }
-        }
+        let Some(contents) = self.read(&key).await? else {
+            let data = [(keys::DEVICE_CODE.to_owned(), code)].into();
+            let mut draft = grant_draft(belongs, record, None, data);
+            draft.annotations.insert(names::DEVICE.to_owned(), written);
+            return self.create(&key, draft).await;
+        };
+        let mut data = contents.all();
+        data.insert(keys::DEVICE_CODE.to_owned(), code);
+        let changes = Changes {
+            data: Some(data),
+            ..Changes::of_annotations([(names::DEVICE, Some(written))].into())
+        };
+        self.change(&key, &contents.seen, &changes).await
     }
 
     /// Forgets the code of a sign-in. None when there is no grant Secret any more.

@@ -22,6 +22,7 @@ export function serveAdmin({front, backend, settings}) {
     },
     // Authorization requests in a browser. They hold no secret: state, nonce and challenge are hashes or names.
     'POST /authorizations': ({since = 0}) => front.authorizations.filter(({number}) => number > since),
+    'GET /responses': () => backend.responses,
     'POST /refresh-tokens': (wish) => backend.mint(wish),
     // Many at once: {count, account: "user-{}@example.com", ...}.
     'POST /refresh-tokens/many': async ({count, account, ...wish}) => {

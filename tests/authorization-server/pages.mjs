@@ -4,12 +4,12 @@ import {generateKeyPairSync, sign} from 'node:crypto';
 import {overlaid} from './twists.mjs';
 
 // Middleware for the provider, outermost first.
-export const around = ({provider, people, twists, settings, keys, keepSecret}) => [
+export const around = ({provider, people, twists, settings, keys, keepSecret, noteResponse}) => [
   withoutOutsideFonts,
   deviceInterval(settings),
   loginByAddress(people),
   consent(provider, people, twists),
-  authorizationAnswer(twists),
+  authorizationAnswer(twists, noteResponse),
   tokenAnswer(people, twists, keys, keepSecret),
   userinfo(people, twists),
 ];
@@ -68,18 +68,19 @@ async function finish(provider, ctx, result) {
   ctx.redirect(to);
 }
 
-// Spoils the `iss` of the redirect to the client.
-const authorizationAnswer = (twists) => async (ctx, next) => {
+// Spoils the `iss` of the redirect to the client, and notes where the browser is sent.
+const authorizationAnswer = (twists, noteResponse) => async (ctx, next) => {
   await next();
   const location = ctx.response.get('location');
   if (!ctx.path.startsWith('/auth') || !location || !URL.canParse(location)) return;
   const to = new URL(location);
-  if (!to.searchParams.has('code')) return;
-  const twist = twists.take('answer', {clientId: ctx.oidc?.client?.clientId});
-  if (!twist) return;
-  if (twist.issuer === null) to.searchParams.delete('iss');
-  else to.searchParams.set('iss', twist.issuer);
-  ctx.redirect(to.href);
+  if (to.searchParams.has('code')) {
+    const twist = twists.take('answer', {clientId: ctx.oidc?.client?.clientId});
+    if (twist?.issuer === null) to.searchParams.delete('iss');
+    else if (twist) to.searchParams.set('iss', twist.issuer);
+    if (twist) ctx.redirect(to.href);
+  }
+  if (to.searchParams.has('state')) noteResponse(to.href);
 };
 
 const tokenAnswer = (people, twists, keys, keepSecret) => async (ctx, next) => {

@@ -21,6 +21,8 @@ export class OpenIdProvider {
   #rotations = new Map();
   #secrets = new Set();
   #turns = new Map();
+  // Where browsers were sent back to, with codes in it: for tests that play a thief.
+  responses = [];
   people = new People();
   twists = new Twists();
 
@@ -168,7 +170,7 @@ export class OpenIdProvider {
         IdToken: 3600,
       },
     });
-    for (const middleware of around({provider, people, twists, settings, keys, keepSecret})) provider.use(middleware);
+    for (const middleware of around({provider, people, twists, settings, keys, keepSecret, noteResponse: (url) => this.responses.push(url)})) provider.use(middleware);
     provider.on('grant.revoked', (ctx, grantId) => {
       if (ctx.oidc.params?.grant_type === 'refresh_token') this.onKilled(grantId);
     });

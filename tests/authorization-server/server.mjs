@@ -66,6 +66,8 @@ console.log(JSON.stringify({
   port,
   pid: process.pid,
 }));
+// Whoever reads that line reads no more, and a write into a closed pipe would end the server: oidc-provider has notices.
+console.log = console.info = console.error;
 
 function listen(listener) {
   // Node closes idle connections after 5 s, just when a client may be sending its next request. A test that wants a

@@ -40,8 +40,8 @@ impl Person {
     /// Rules as (resources of the API group, verbs).
     async fn with(cluster: &Cluster, namespace: &str, name: &str, rules: &[(&str, &[&str], &[&str])]) -> Self {
         let kubeconfig = cluster.kubeconfig_of_service_account(namespace, name).await;
-        let roles: Api<Role> = Api::namespaced(cluster.client().await, namespace);
-        let rules = rules.iter().map(|(group, resources, verbs)| {
+        let api: Api<Role> = Api::namespaced(cluster.client().await, namespace);
+        let allowed = rules.iter().map(|(group, resources, verbs)| {
             serde_json::from_value(json!({"apiGroups": [group], "resources": resources, "verbs": verbs})).unwrap()
         });
         let role = Role {
@@ -49,9 +49,9 @@ impl Person {
                 name: Some(name.to_owned()),
                 ..ObjectMeta::default()
             },
-            rules: Some(rules.collect()),
+            rules: Some(allowed.collect()),
         };
-        roles.create(&PostParams::default(), &role).await.unwrap();
+        api.create(&PostParams::default(), &role).await.unwrap();
         let account = format!("{namespace}:{name}");
         let binding = [
             "create",

@@ -169,7 +169,7 @@ impl Pass {
         let context = Arc::clone(&self.context);
         context.registry.begin(&key);
         let task = self.context.tracker.spawn(async move {
-            let ended = job.run().await;
+            let ended = Box::pin(job.run()).await;
             context.registry.finish(&key);
             ended
         });

@@ -18,16 +18,12 @@ async fn a_link_scanner_consumes_nothing() {
         assert!(answer.status().is_success(), "{method}: {}", answer.status());
     }
     let browser = Browser::open().await;
-    stage.log_in(&browser, "scanned", &mailbox("scanned")).await;
-    browser.stop_before("*/callback/*").await;
-    browser.consent().await;
-    let callback = browser.url().await;
+    let callback = callback_of(&stage, &browser, "scanned").await;
     // Mail gateways open what they find in a browser's history, too.
     for method in [Method::HEAD, Method::GET] {
         let answer = scanner.request(method, callback.clone()).send().await.unwrap();
         assert!(!answer.status().is_success(), "{}", answer.status());
     }
-    browser.let_pass().await;
     browser.goto(callback.as_str()).await;
     stage.wait_until_ready("scanned").await;
 }
@@ -198,12 +194,7 @@ async fn a_button_on_another_site_starts_nothing() {
 
 /// Goes through a sign-in up to the consent; the address that the provider sends the browser to, which it has not opened.
 async fn callback_of(stage: &SignInStage, browser: &Browser, asset: &str) -> Url {
-    stage.log_in(browser, asset, &mailbox(asset)).await;
-    browser.stop_before("*/callback/*").await;
-    browser.consent().await;
-    let callback = browser.wait_for_url(&format!("http://{}/callback/", stage.pages)).await;
-    browser.let_pass().await;
-    callback
+    stage.stop_at_callback(browser, asset, &mailbox(asset)).await
 }
 
 fn forged(callback: &Url, change: impl FnOnce(String) -> String) -> Url {

@@ -107,13 +107,13 @@ async fn respond(stage: &SignInStage, asset: &str, account: &str) -> Value {
         .as_str()
         .expect("a request")
         .to_owned();
-    let [state, nonce] = [random_suffix(), random_suffix()];
+    let [echo, nonce] = [random_suffix(), random_suffix()];
     let verifier: String = std::iter::repeat_with(random_suffix).take(6).collect();
     note_secret(&verifier);
     let mut url = Url::parse(&request).unwrap();
     url.query_pairs_mut()
         .append_pair("redirect_uri", LOOPBACK_REDIRECT)
-        .append_pair("state", &state)
+        .append_pair("state", &echo)
         .append_pair("nonce", &nonce)
         .append_pair("code_challenge", &URL_SAFE_NO_PAD.encode(Sha256::digest(&verifier)))
         .append_pair("code_challenge_method", "S256");
@@ -122,9 +122,9 @@ async fn respond(stage: &SignInStage, asset: &str, account: &str) -> Value {
     browser.sign_in_as(account).await;
     browser.stop_before("http://127.0.0.1:9/*").await;
     browser.consent().await;
-    let back = browser.wait_for_url(LOOPBACK_REDIRECT).await;
+    let back = stage.server.wait_for_response(&echo).await;
     let answer: HashMap<String, String> = back.query_pairs().into_owned().collect();
-    assert_eq!(answer["state"], state);
+    assert_eq!(answer["state"], echo);
     json!({
         "asset_uid": uid, "code": answer["code"], "code_verifier": verifier,
         "redirect_uri": LOOPBACK_REDIRECT, "nonce": nonce, "iss": answer["iss"],

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use url::Url;
 
 use crate::support::{
-    AuthorizationServer, Browser, Fault, Match, RegisteredClient, Step, Twist, note_secret, random_suffix,
+    AuthorizationServer, Browser, Fault, Match, RegisteredClient, Step, Twist, note_secret, random_suffix, until,
 };
 
 const SCOPE: &str = "openid email profile offline_access mail";
@@ -244,12 +244,12 @@ async fn a_device_code_is_pending_until_it_was_entered() {
         (400, "access_denied".to_owned())
     );
 
-    client.server.set_device_code_lifetime(0).await;
+    client.server.set_device_code_lifetime(1).await;
     let device = client.server.device_authorization(&client.registered, SCOPE).await;
-    assert_eq!(
-        client.poll(&device.device_code).await,
-        (400, "expired_token".to_owned())
-    );
+    until("the code has run out", || async {
+        (client.poll(&device.device_code).await.1 == "expired_token").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -300,7 +300,7 @@ async fn a_browser_ends_with_its_value_and_shares_nothing_with_the_next() {
     client.sign_in(&browser).await;
     let process = browser.process();
     drop(browser);
-    crate::support::until("its process is gone", || async {
+    until("its process is gone", || async {
         (!std::path::Path::new(&format!("/proc/{process}/exe")).exists()).then_some(())
     })
     .await;

@@ -266,7 +266,7 @@ async fn the_callback_of_all_assets_at_one_provider_is_the_same_and_of_another_p
     let one = callback(&stage.asset_to_sign_in("callback-one", &json!({})).await);
     let two = callback(&stage.asset_to_sign_in("callback-two", &json!({})).await);
     assert_eq!(one, two);
-    let evil = json!({"oauth2": {"tokenURL": "https://127.0.0.1:9/token"}});
+    let evil = json!({"oauth2": {"tokenURL": format!("{}/another-token-endpoint", stage.server.endpoints.url)}});
     stage
         .apply(&stage.sign_in_manifest("callback-evil", "AuthorizationCode", &evil))
         .await;

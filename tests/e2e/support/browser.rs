@@ -96,7 +96,7 @@ impl Browser {
         self.process.as_raw()
     }
 
-    /// WebDriver itself, for what has no name here.
+    /// `WebDriver` itself, for what has no name here.
     pub(crate) fn driver(&self) -> &Client {
         &self.client
     }
@@ -147,14 +147,11 @@ impl Browser {
                 }
             }
         };
-        match tokio::time::timeout(LIMIT, waiting).await {
-            Ok(text) => text,
-            Err(_) => panic!(
-                "{wanted:?} is not to be seen at {}, but: {}",
-                self.url().await,
-                self.text().await
-            ),
-        }
+        let Ok(text) = tokio::time::timeout(LIMIT, waiting).await else {
+            let (url, text) = (self.url().await, self.text().await);
+            panic!("{wanted:?} is not to be seen at {url}, but: {text}");
+        };
+        text
     }
 
     /// Waits until the address begins like this.
@@ -170,23 +167,20 @@ impl Browser {
                 }
             }
         };
-        match tokio::time::timeout(LIMIT, waiting).await {
-            Ok(url) => url,
-            Err(_) => panic!(
-                "the browser is not at {beginning} but at {}: {}",
-                self.url().await,
-                self.text().await
-            ),
-        }
+        let Ok(url) = tokio::time::timeout(LIMIT, waiting).await else {
+            let (url, text) = (self.url().await, self.text().await);
+            panic!("the browser is not at {beginning} but at {url}: {text}");
+        };
+        url
     }
 
     /// Waits for an element.
     pub(crate) async fn find(&self, css: &str) -> Element {
         let found = self.client.wait().at_most(LIMIT).for_element(Locator::Css(css)).await;
-        match found {
-            Ok(element) => element,
-            Err(_) => panic!("no {css} at {}: {}", self.url().await, self.text_now().await),
-        }
+        let Ok(element) = found else {
+            panic!("no {css} at {}: {}", self.url().await, self.text_now().await);
+        };
+        element
     }
 
     /// Whether there is such an element now.
@@ -265,8 +259,7 @@ impl Browser {
         needed.as_u64().expect("a number")
     }
 
-    /// Follows no link and no redirect to addresses that match, such as `*/callback/*`, until [`Browser::let_pass`]: the address bar then shows where it would
-    /// have gone.
+    /// Follows no link and no redirect to addresses that match, such as `*/callback/*`, until [`Browser::let_pass`].
     pub(crate) async fn stop_before(&self, pattern: &str) {
         self.cdp("Network.enable", json!({})).await;
         self.cdp("Network.setBlockedURLs", json!({"urls": [pattern]})).await;

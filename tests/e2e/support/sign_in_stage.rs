@@ -10,6 +10,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use url::Url;
 
 use super::authorization_server::TokenRequest;
 use super::browser::Browser;
@@ -189,6 +190,22 @@ impl Stage {
         self.consent(browser, asset).await
     }
 
+    /// Logs in and consents, but the browser does not follow the redirect back: its address.
+    pub(crate) async fn stop_at_callback(&self, browser: &Browser, asset: &str, account: &str) -> Url {
+        let since = self.server.authorization_requests().await.len();
+        self.log_in(browser, asset, account).await;
+        let asked = self.server.authorization_requests().await.split_off(since);
+        let asked = asked
+            .into_iter()
+            .find(|asked| asked.parameters.get("login_hint") == Some(&mailbox(asset)));
+        let state = asked.expect("the browser brought a request").parameters["state"].clone();
+        browser.stop_before("*/callback/*").await;
+        browser.consent().await;
+        let callback = self.server.wait_for_response(&state).await;
+        browser.let_pass().await;
+        callback
+    }
+
     /// Consents; the text of the page that tells how it ended.
     pub(crate) async fn consent(&self, browser: &Browser, asset: &str) -> String {
         let link = self.link(asset).await;
@@ -261,7 +278,7 @@ pub(crate) fn sign_in(asset: &EmailAsset) -> Value {
 
 /// Scheme, host and port of a URL, with the slash.
 pub(crate) fn origin(url: &str) -> String {
-    let url = url::Url::parse(url).expect("a URL");
+    let url = Url::parse(url).expect("a URL");
     format!("{}/", url.origin().ascii_serialization())
 }
 

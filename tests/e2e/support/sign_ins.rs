@@ -6,7 +6,10 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use url::Url;
+
 use super::authorization_server::{AuthorizationServer, RegisteredClient};
+use super::until;
 
 /// What shall be out of the ordinary in the next sign-in of a client, or of one account.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +110,17 @@ impl AuthorizationServer {
     /// The authorization requests that browsers have brought so far.
     pub(crate) async fn authorization_requests(&self) -> Vec<AuthorizationRequest> {
         self.post("authorizations", json!({})).await
+    }
+
+    /// Where the browser with this `state` is sent back to, with the code; waits until that is so.
+    pub(crate) async fn wait_for_response(&self, state: &str) -> Url {
+        until("the provider has sent the browser back", || async {
+            let all: Vec<String> = self.get("responses").await;
+            let all = all.iter().filter_map(|url| Url::parse(url).ok());
+            all.into_iter()
+                .find(|url| url.query_pairs().any(|(name, value)| name == "state" && value == state))
+        })
+        .await
     }
 
     /// Sends a form to the token endpoint as a client does.
