@@ -305,7 +305,13 @@ fn missing_scopes(wanted: &[String], granted: Option<&[String]>) -> Vec<String> 
     let Some(granted) = granted else { return Vec::new() };
     // Servers consume this one instead of granting it, Microsoft among them.
     let matters = |scope: &&String| scope.as_str() != "offline_access";
-    let given = |scope: &str| granted.iter().any(|given| given.eq_ignore_ascii_case(scope));
+    // Microsoft may leave out the resource: `IMAP.AccessAsUser.All` for `https://outlook.office.com/IMAP.AccessAsUser.All`.
+    let last = |scope: &str| scope.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let same = |given: &str, scope: &str| {
+        let short = !given.contains('/') && !given.is_empty() && given.to_ascii_lowercase() == last(scope);
+        short || given.eq_ignore_ascii_case(scope)
+    };
+    let given = |scope: &str| granted.iter().any(|given| same(given, scope));
     wanted
         .iter()
         .filter(matters)
@@ -420,5 +426,40 @@ pub(super) fn granted_now(context: &Context, key: &Key) -> Option<Timestamp> {
     match &seen.what {
         What::Grant(grant) => grant.record.granted,
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missing(wanted: &[&str], granted: Option<&[&str]>) -> Vec<String> {
+        let owned = |scopes: &[&str]| scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>();
+        missing_scopes(&owned(wanted), granted.map(owned).as_deref())
+    }
+
+    #[test]
+    fn what_the_provider_does_not_say_is_granted() {
+        assert!(missing(&["https://mail.google.com/"], None).is_empty());
+    }
+
+    #[test]
+    fn a_box_that_was_not_ticked_is_missed() {
+        let granted = ["openid", "https://www.googleapis.com/auth/userinfo.email"];
+        assert_eq!(
+            missing(&["https://mail.google.com/"], Some(&granted)),
+            ["https://mail.google.com/"]
+        );
+    }
+
+    #[test]
+    fn scopes_without_their_resource_and_offline_access_count_as_granted() {
+        let wanted = [
+            "https://outlook.office.com/IMAP.AccessAsUser.All",
+            "https://outlook.office.com/SMTP.Send",
+            "offline_access",
+        ];
+        assert!(missing(&wanted, Some(&["imap.accessasuser.all", "SMTP.Send"])).is_empty());
+        assert_eq!(missing(&wanted, Some(&["SMTP.Send"])), [wanted[0]]);
     }
 }
