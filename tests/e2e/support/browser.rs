@@ -27,6 +27,7 @@ use url::Url;
 
 use super::certificates::Certificates;
 use super::run::{random_suffix, run_directory};
+use super::wait::until;
 
 /// How long a page may take to show what a test looks for.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -309,6 +310,11 @@ impl Browser {
     pub(crate) async fn decline_device_code(&self, verification_url: &str, user_code: &str) {
         self.type_device_code(verification_url, user_code).await;
         self.click("button[name=abort]").await;
+        // A browser that ends now would take its word along.
+        until("the server has taken the no", || async {
+            (!self.has("input[name=confirm]").await).then_some(())
+        })
+        .await;
     }
 
     async fn type_device_code(&self, verification_url: &str, user_code: &str) {
