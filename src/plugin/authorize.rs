@@ -17,12 +17,14 @@ mod pages;
 mod request;
 mod verdict;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::ListParams;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use browser::{Browser, Session};
 use callback::{Consented, Refused};
@@ -358,8 +360,23 @@ fn stopped() -> Problem {
     Problem::new(Exit::Interrupted, "Stopped; nothing was changed.")
 }
 
-/// Ends when somebody wants this process to end.
+/// Ends when somebody wants this process to end, or has wanted it before: what comes between two waits must not be lost.
 async fn interrupted() {
+    static WANTED: OnceLock<CancellationToken> = OnceLock::new();
+    let wanted = WANTED.get_or_init(|| {
+        let wanted = CancellationToken::new();
+        let tell = wanted.clone();
+        tokio::spawn(async move {
+            signalled().await;
+            tell.cancel();
+        });
+        wanted
+    });
+    wanted.cancelled().await;
+}
+
+/// Ends with the next Ctrl-C or SIGTERM.
+async fn signalled() {
     let ctrl_c = async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
