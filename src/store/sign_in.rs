@@ -165,6 +165,11 @@ impl SignedInGrant {
         }
     }
 
+    /// Whether this very sign-in is stored already: the answer to an earlier try was lost, or its process was killed before it could forget the spooled copy.
+    fn is_stored_in(&self, known: &Record) -> bool {
+        known.account.is_some() && known.account == self.record.account && known.granted == self.record.granted
+    }
+
     fn is_superseded_by(&self, known: &Record) -> bool {
         known.account.is_some() && known.granted > self.granted_before
     }
@@ -239,6 +244,9 @@ impl Secrets {
         if grant.email != new.belongs.email {
             return Ok(Taken::Dropped("the grant Secret belongs to another mailbox"));
         }
+        if new.is_stored_in(&grant.record) {
+            return Ok(Taken::Here(Box::new(contents.seen)));
+        }
         if new.is_superseded_by(&grant.record) {
             return Ok(Taken::Superseded);
         }
@@ -274,5 +282,50 @@ fn changes(new: &SignedInGrant, grant: &Grant) -> Changes {
     Changes {
         data: Some(new.data()),
         ..Changes::of_annotations(written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::grant::StoredRetention;
+
+    fn record(subject: &str, granted: i64) -> Record {
+        Record {
+            account: Some(Account {
+                issuer: "https://id.example.com".to_owned(),
+                subject: subject.to_owned(),
+                name: "support@example.com".to_owned(),
+            }),
+            granted: Some(Timestamp::from_second(granted).unwrap()),
+            ..Record::default()
+        }
+    }
+
+    fn signed_in_at(granted: i64) -> SignedInGrant {
+        SignedInGrant {
+            belongs: Belongs {
+                namespace: "helpdesk".to_owned(),
+                name: "support".to_owned(),
+                uid: "uid".to_owned(),
+                email: "support@example.com".to_owned(),
+                retention: StoredRetention::Stays,
+            },
+            record: record("42", granted),
+            newest: Generation::default(),
+            granted_before: None,
+            refresh_token: SecretString::from("refresh"),
+            access_token: SecretString::from("access"),
+            token_type: "Bearer".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_sign_in_that_is_stored_already_is_not_called_superseded_by_itself() {
+        let sign_in = signed_in_at(100);
+        assert!(sign_in.is_stored_in(&record("42", 100)));
+        assert!(!sign_in.is_stored_in(&record("42", 90)));
+        assert!(!sign_in.is_stored_in(&record("7", 100)));
+        assert!(sign_in.is_superseded_by(&record("42", 90)));
     }
 }

@@ -126,7 +126,7 @@ impl Pass {
             token_endpoint: resolved.endpoints.token_url.clone(),
             client: self.client_credentials(&binding.client_id),
             device_code,
-            certificate_authority: certificate_authority.clone(),
+            certificate_authority,
         };
         let polled = self.context.token_client.poll_device(&poll).await;
         let answered = match &polled {
@@ -137,7 +137,7 @@ impl Pass {
         match polled {
             DevicePolled::Pending | DevicePolled::NotSent(_) | DevicePolled::Unknown(_) => Flow::On,
             DevicePolled::SlowDown => self.ask_less_often(&contents.seen, device).await,
-            DevicePolled::Answered(answer) => self.take_device_answer(world, binding, poll.client, &answer).await,
+            DevicePolled::Answered(answer) => self.take_device_answer(world, binding, poll, &answer).await,
             DevicePolled::Declined => self.end_device(&SignInRefusal::ConsentDenied).await,
             DevicePolled::Expired => self.end_device(&SignInRefusal::CodeExpired).await,
             DevicePolled::Refused(refusal) => {
@@ -180,18 +180,23 @@ impl Pass {
         &mut self,
         world: &World,
         binding: &Binding,
-        client: crate::oauth::ClientCredentials,
+        poll: DevicePoll,
         answer: &crate::oauth::Answer,
     ) -> Flow {
         let granted = lifecycle::record(world).and_then(|record| record.granted);
-        let bundle = self.ca_bundle().await.ok().flatten();
         let twin = Self::new(
             std::sync::Arc::clone(&self.context),
             self.key.clone(),
             std::sync::Arc::clone(&self.asset),
             None,
         );
-        let signer = Signer::new(twin, world.clone(), binding.clone(), client, bundle);
+        let signer = Signer::new(
+            twin,
+            world.clone(),
+            binding.clone(),
+            poll.client,
+            poll.certificate_authority,
+        );
         let answer = answer.clone();
         let task = self.context.tracker.spawn(async move {
             match signer {
