@@ -4,7 +4,7 @@
 //! before it: the state is ours, still good, of this browser, of this provider; the asset is still the same; the answer comes from the provider that was asked. Then
 //! a code is handed to the [`Desk`], once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, RawQuery, State, rejection::PathRejection},
@@ -235,7 +235,9 @@ fn note<D: Desk>(
 
 /// Waits for the ending, but not for ever, and leads to its page.
 async fn told<D: Desk>(app: &App<D>, visit: &Visit, mut ending: Awaited, telling: Telling) -> Response {
-    let ended = match timeout(app.limits.answer_wait, ending.wait_for(Option::is_some)).await {
+    let seat = app.seats.try_acquire();
+    let patience = seat.as_ref().map_or(Duration::ZERO, |_| app.limits.answer_wait);
+    let ended = match timeout(patience, ending.wait_for(Option::is_some)).await {
         Err(_) => None,
         Ok(Ok(ended)) => ended.clone(),
         Ok(Err(_)) => Some(Ended::from(SignInRefusal::Failed {
