@@ -31,6 +31,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+/// How long somebody waits at the door of a full house before the slowest has to leave. Who comes again at once shall not keep the processor busy.
+const AT_THE_DOOR: Duration = Duration::from_millis(2);
 /// What is read after the end of a connection, in bytes and for how long.
 const REST: usize = 256 * 1024;
 const REST_TIME: Duration = Duration::from_secs(1);
@@ -155,8 +157,10 @@ impl House {
 
     /// Returns when there is a place. Whoever is being answered keeps theirs.
     async fn make_room(&mut self) {
-        while self.connections.try_join_next().is_some() {}
-        self.open.retain(|(connection, _)| !connection.is_finished());
+        self.forget_the_gone();
+        if self.connections.len() >= self.places {
+            let _ = timeout(AT_THE_DOOR, self.connections.join_next()).await;
+        }
         while self.connections.len() >= self.places {
             if let Some(slowest) = self.slowest() {
                 self.open.swap_remove(slowest).0.abort();
@@ -168,6 +172,12 @@ impl House {
                 }
             }
         }
+        self.forget_the_gone();
+    }
+
+    fn forget_the_gone(&mut self) {
+        while self.connections.try_join_next().is_some() {}
+        self.open.retain(|(connection, _)| !connection.is_finished());
     }
 
     /// Who has kept us waiting the longest.
