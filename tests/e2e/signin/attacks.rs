@@ -44,6 +44,7 @@ async fn html_in_a_spec_is_refused_or_shown_as_text() {
     stage.consent(&browser, "html-spec").await;
     browser.wait_for_text("That was another account").await;
     assert_is_text(&browser, &[&login]).await;
+    drop(browser);
 
     let scope = json!({"oauth2": {"scopes": ["mail", "offline_access", SCRIPT]}});
     stage.asset_to_sign_in("html-scope", &scope).await;
@@ -67,6 +68,7 @@ async fn html_from_a_provider_is_dropped_or_shown_as_text() {
     stage.sign_in(&browser, "html-claim", &account).await;
     browser.wait_for_text("Nothing proves who signed in").await;
     assert_is_text(&browser, &[IMAGE]).await;
+    drop(browser);
 
     // In the name of an account that is one, and an address.
     let account = "a&lt;b&gt;&amp;'@example.com";
@@ -76,6 +78,7 @@ async fn html_from_a_provider_is_dropped_or_shown_as_text() {
     stage.sign_in(&browser, "html-account", account).await;
     browser.wait_for_text("That was another account").await;
     assert_is_text(&browser, &[account]).await;
+    drop(browser);
 
     // In what the token endpoint says.
     stage.asset_to_sign_in("html-words", &json!({})).await;
@@ -85,6 +88,7 @@ async fn html_from_a_provider_is_dropped_or_shown_as_text() {
     stage.sign_in(&browser, "html-words", &mailbox("html-words")).await;
     browser.wait_for_text("The sign-in did not work").await;
     assert_is_text(&browser, &[IMAGE, SCRIPT]).await;
+    drop(browser);
 
     // In what the browser brings back instead of a code.
     stage.asset_to_sign_in("html-error", &json!({})).await;
@@ -190,6 +194,8 @@ async fn a_provider_of_an_assets_owner_receives_no_code_of_another() {
     browser.goto(elsewhere(&with(&back, "iss", None)).as_str()).await;
     browser.wait_for_text("does not say which provider it comes from").await;
 
+    drop(browser);
+
     // The honest asset's own state at the trap's callback.
     let own = Browser::open().await;
     let callback = stage.stop_at_callback(&own, "honest", &account).await;
@@ -233,6 +239,7 @@ async fn a_victims_browser_does_not_finish_the_sign_in_of_an_attacker() {
     let callback = stage
         .stop_at_callback(&attacker, "forgery", "mallory@example.com")
         .await;
+    drop(attacker);
 
     let victim = Browser::open().await;
     victim.goto(callback.as_str()).await;
