@@ -141,7 +141,8 @@ impl Dependents {
 
 #[derive(Default)]
 struct Inner {
-    assets: HashMap<Key, Memory>,
+    /// Boxed: a map has room for up to twice as many as it holds.
+    assets: HashMap<Key, Box<Memory>>,
     dependents: HashMap<Key, Dependents>,
     seeds: HashMap<(Key, String), Vec<(Key, Seniority)>>,
     busy: HashSet<Key>,

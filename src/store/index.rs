@@ -247,7 +247,8 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct Inner {
     secrets: HashMap<Key, Arc<Seen>>,
-    tokens: HashMap<String, HashSet<Key>>,
+    /// By the owner's UID. Nearly always one, which is where a list is smaller than a set.
+    tokens: HashMap<String, Vec<Key>>,
 }
 
 impl Index {
@@ -260,11 +261,7 @@ impl Index {
     /// The token Secrets that an asset owns, by its UID.
     #[must_use]
     pub fn tokens_of(&self, owner: &str) -> Vec<Key> {
-        self.lock()
-            .tokens
-            .get(owner)
-            .map(|keys| keys.iter().cloned().collect())
-            .unwrap_or_default()
+        self.lock().tokens.get(owner).cloned().unwrap_or_default()
     }
 
     /// The places of all Secrets of one kind.
@@ -327,7 +324,7 @@ impl Inner {
     fn insert(&mut self, key: Key, seen: Seen) {
         self.remove(&key);
         if let (Kind::Token, Some((owner, _))) = (seen.what.kind(), &seen.owner) {
-            self.tokens.entry(owner.clone()).or_default().insert(key.clone());
+            self.tokens.entry(owner.clone()).or_default().push(key.clone());
         }
         self.secrets.insert(key, Arc::new(seen));
     }
@@ -339,7 +336,7 @@ impl Inner {
         if let Some((owner, _)) = &seen.owner
             && let Some(keys) = self.tokens.get_mut(owner)
         {
-            keys.remove(key);
+            keys.retain(|other| other != key);
             if keys.is_empty() {
                 self.tokens.remove(owner);
             }
