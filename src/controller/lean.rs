@@ -4,8 +4,6 @@
 //! 5.0 would build each object three times over (a buffer, its copy, the object) so as to find the metadata of one that is wrong; here metadata, spec and status are
 //! parsed apart from each other, once.
 
-mod text;
-
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -21,10 +19,10 @@ use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use self::text::Text;
 use crate::{
     api::{ConditionType, EmailAsset, EmailAssetStatus, names},
     lifecycle,
+    store::text::Text,
 };
 
 /// An asset as the cache keeps it: as the text that the API server sent, packed, without what nobody reads. Of thousands, each would need many times the memory as
@@ -193,7 +191,8 @@ fn read(metadata: &ObjectMeta, spec: &str, status: Option<&str>) -> Result<Email
 }
 
 fn unpacked(text: &Text) -> Result<String, String> {
-    text.unpack().ok_or_else(|| "what the cache holds is damaged; restart the operator".to_owned())
+    text.unpack()
+        .ok_or_else(|| "what the cache holds is damaged; restart the operator".to_owned())
 }
 
 /// Parses one part of an asset.

@@ -416,7 +416,8 @@ impl Inner {
         }
         if let Some(seed) = &seed {
             let place = (seed.secret.clone(), seed.key.clone());
-            let claims = self.seeds.entry(place).or_default();
+            // Nearly always one.
+            let claims = self.seeds.entry(place).or_insert_with(|| Vec::with_capacity(1));
             claims.push((key.clone(), seed.seniority.clone()));
         }
         let memory = self.assets.entry(key.clone()).or_default();
