@@ -42,8 +42,8 @@ struct Packed {
 /// Spec and status, which can be read: that was tried when they came.
 #[derive(Debug)]
 struct Body {
-    spec: Text,
-    status: Option<Text>,
+    /// Both, as the two elements of a JSON array.
+    text: Text,
     /// The asset itself, for those who look at it right when it comes.
     fresh: Mutex<Option<Arc<EmailAsset>>>,
 }
@@ -67,8 +67,10 @@ impl Watched {
         let mut metadata = self.0.metadata.clone();
         let annotations = self.0.annotations.iter().cloned().collect::<BTreeMap<_, _>>();
         metadata.annotations = (!annotations.is_empty()).then_some(annotations);
-        let status = body.status.as_ref().map(unpacked).transpose()?;
-        read(&metadata, &unpacked(&body.spec)?, status.as_deref()).map(Arc::new)
+        let damaged = || "what the cache holds is damaged; restart the operator".to_owned();
+        let text = body.text.unpack().ok_or_else(damaged)?;
+        let (spec, status) = serde_json::from_str(&text).map_err(|_| damaged())?;
+        Ok(Arc::new(EmailAsset { metadata, spec, status }))
     }
 
     /// Everybody has looked who looks at it when it comes: from now on it is parsed again for those who ask.
@@ -93,8 +95,7 @@ impl Body {
 impl Clone for Body {
     fn clone(&self) -> Self {
         Self {
-            spec: self.spec.clone(),
-            status: self.status.clone(),
+            text: self.text.clone(),
             fresh: Mutex::new(self.fresh().clone()),
         }
     }
@@ -169,8 +170,7 @@ impl<'de> Deserialize<'de> for Watched {
         let fresh = read(&metadata, spec, status);
         let sample = Sample::of(fresh.as_ref().ok().and_then(|asset| asset.status.as_ref()));
         let body = fresh.map(|fresh| Body {
-            spec: Text::pack(spec),
-            status: status.map(Text::pack),
+            text: Text::pack(&format!("[{spec},{}]", status.unwrap_or("null"))),
             fresh: Mutex::new(Some(Arc::new(fresh))),
         });
         Ok(Self(Arc::new(Packed {
@@ -188,11 +188,6 @@ fn read(metadata: &ObjectMeta, spec: &str, status: Option<&str>) -> Result<Email
         spec: part("spec", spec)?,
         status: status.map(|status| part("status", status)).transpose()?,
     })
-}
-
-fn unpacked(text: &Text) -> Result<String, String> {
-    text.unpack()
-        .ok_or_else(|| "what the cache holds is damaged; restart the operator".to_owned())
 }
 
 /// Parses one part of an asset.
