@@ -453,7 +453,7 @@ fn check_named(names_issuer: NamesIssuer, expected: &str, named: Option<&str>) -
 pub(super) fn granted_now(context: &Context, key: &Key) -> Option<Timestamp> {
     let grant = Key::new(&key.namespace, &names::grant_secret(&key.name));
     let seen = context.index.get(&grant)?;
-    match &seen.what {
+    match seen.what() {
         What::Grant(grant) => grant.record.granted,
         _ => None,
     }
