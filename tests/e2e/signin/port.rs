@@ -231,9 +231,9 @@ async fn dawdle(server: SocketAddr, page: &str, way: usize) -> String {
     };
     let trickle = async {
         let _ = writing.write_all(begin.as_bytes()).await;
-        let mut pace = tokio::time::interval(Duration::from_millis(500));
+        let mut beat = tokio::time::interval(Duration::from_millis(500));
         while way != 0 && writing.write_all(b"x").await.is_ok() {
-            pace.tick().await;
+            beat.tick().await;
         }
         std::future::pending::<()>().await;
     };
