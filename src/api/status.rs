@@ -147,6 +147,9 @@ pub struct EndpointsStatus {
     /// Token endpoint.
     #[serde(rename = "tokenURL", skip_serializing_if = "Option::is_none")]
     pub token_url: Option<String>,
+    /// Where a refresh token is given back when the asset is deleted; only under `grantDeletionPolicy: Revoke`.
+    #[serde(rename = "revocationURL", skip_serializing_if = "Option::is_none")]
+    pub revocation_url: Option<String>,
     /// Where refresh tokens are redeemed, when that is not the token endpoint.
     #[serde(rename = "refreshURL", skip_serializing_if = "Option::is_none")]
     pub refresh_url: Option<String>,

@@ -210,6 +210,7 @@ impl Check {
             ("deviceAuthorizationURL", &oauth2.device_authorization_url),
             ("tokenURL", &oauth2.token_url),
             ("refreshURL", &oauth2.refresh_url),
+            ("revocationURL", &oauth2.revocation_url),
         ] {
             if let Some(url) = url {
                 self.url(&field(name), url);

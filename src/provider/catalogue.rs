@@ -57,6 +57,9 @@ pub struct Entry {
     /// Where a sign-in with a code begins, with `{parameter}`s in its path.
     #[serde(rename = "deviceAuthorizationURL", default)]
     pub device_authorization_url: Option<String>,
+    /// Where a refresh token is given back (RFC 7009).
+    #[serde(rename = "revocationURL", default)]
+    pub revocation_url: Option<String>,
     /// Why there is no sign-in with a code.
     #[serde(default)]
     pub no_device_code: Option<String>,
@@ -259,6 +262,7 @@ impl Entry {
             Some(&self.token_url),
             self.refresh_url.as_ref(),
             self.device_authorization_url.as_ref(),
+            self.revocation_url.as_ref(),
         ];
         let urls = urls.into_iter().flatten();
         let of_urls = urls.filter_map(|template| Some(Authority::of(&example_url(template)?)));
@@ -276,6 +280,7 @@ impl Entry {
             self.refresh_url.as_ref(),
             self.authorization_url.as_ref(),
             self.device_authorization_url.as_ref(),
+            self.revocation_url.as_ref(),
             identity.map(|identity| &identity.keys_url),
             identity.and_then(|identity| identity.userinfo_url.as_ref()),
         ];

@@ -211,6 +211,7 @@ fn receivers(endpoints: &Endpoints) -> impl Iterator<Item = &Url> {
     [&endpoints.token_url, &endpoints.refresh_url]
         .into_iter()
         .chain(&endpoints.sign_in.device_authorization_url)
+        .chain(&endpoints.revocation_url)
         .chain(identity.userinfo_url.iter().filter(move |url| !is_own(url)))
 }
 

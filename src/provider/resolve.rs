@@ -16,7 +16,7 @@ use super::catalogue::{Catalogue, Entry, SendScope, placeholders};
 use super::hosts::Authority;
 use super::servers::{IMAP, POP3, SMTP, Server, is_offered, server};
 use super::sign_in::SignIn;
-use crate::api::{ClientAuthentication, EmailAssetSpec, EndpointsStatus, OAuth2, Rotation};
+use crate::api::{ClientAuthentication, EmailAssetSpec, EndpointsStatus, GrantDeletionPolicy, OAuth2, Rotation};
 
 /// How long an access token is taken to live when a server outside the catalogue does not say: short, so that nobody is handed a dead token. It is the default
 /// lifetime of Keycloak and authentik.
@@ -37,6 +37,8 @@ pub struct Endpoints {
     pub token_url: Url,
     /// Where refresh tokens are redeemed; the token endpoint, unless provider or spec say otherwise.
     pub refresh_url: Url,
+    /// Where the refresh token is given back when the asset goes; none: it is not.
+    pub revocation_url: Option<Url>,
     /// Scopes that the access token should have. Empty: as the grant has them.
     pub scopes: Vec<String>,
     /// The scopes to send with a refresh, exactly these. Empty: send no scope (RFC 6749 §6: they stay as granted).
@@ -196,6 +198,14 @@ pub enum ResolveError {
         /// The entry's key.
         provider: String,
     },
+    /// The refresh token cannot be given back.
+    #[error(
+        "spec.oauth2.grantDeletionPolicy is Revoke, but {server} has no known revocation endpoint: use Delete and remove the app at the provider when the mailbox is given up, or set spec.oauth2.revocationURL"
+    )]
+    NoRevocationUrl {
+        /// The provider, or the token endpoint's host.
+        server: String,
+    },
     /// A mail server without a host.
     #[error(
         "{field}.host is missing, and no provider is named that would know the server: set it to the server's host name"
@@ -272,6 +282,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
             provider.and_then(|found| found.entry.pop3.as_ref()),
             &username,
         )?,
+        revocation_url: revocation_url(&spec.oauth2, at_home, &token_url)?,
         refresh_scopes: match provider.map(|provider| provider.entry.refresh.send_scope) {
             Some(SendScope::Never) => Vec::new(),
             Some(SendScope::Requested) | None => scopes.clone(),
@@ -299,6 +310,7 @@ impl Endpoints {
             device_authorization_url: self.sign_in.device_authorization_url.as_ref().map(Url::to_string),
             token_url: Some(self.token_url.to_string()),
             refresh_url: (self.refresh_url != self.token_url).then(|| self.refresh_url.to_string()),
+            revocation_url: self.revocation_url.as_ref().map(Url::to_string),
             scopes: self.scopes.clone(),
             client_authentication: client_authentication.or(self.client_authentication),
             rotation: Some(self.rotation),
@@ -359,6 +371,33 @@ fn unknown_parameter(provider: Option<Provider<'_>>, name: &str) -> ResolveError
 
 const TOKEN_URL: &str = "spec.oauth2.tokenURL";
 const REFRESH_URL: &str = "spec.oauth2.refreshURL";
+const REVOCATION_URL: &str = "spec.oauth2.revocationURL";
+
+/// Where the refresh token is given back, if the spec wants that: the spec's own endpoint, or the entry's while tokens come from there.
+fn revocation_url(
+    oauth2: &OAuth2,
+    at_home: Option<Provider<'_>>,
+    token_url: &Url,
+) -> Result<Option<Url>, ResolveError> {
+    let own = oauth2.revocation_url.as_deref();
+    let own = own.map(|url| parse_url(REVOCATION_URL, url)).transpose()?;
+    if oauth2.grant_deletion_policy() != GrantDeletionPolicy::Revoke {
+        return Ok(None);
+    }
+    if own.is_some() {
+        return Ok(own);
+    }
+    let known = at_home.and_then(|provider| Some((provider, provider.entry.revocation_url.as_ref()?)));
+    match known {
+        Some((provider, template)) => fill(provider, REVOCATION_URL, template, &oauth2.parameters).map(Some),
+        None => Err(ResolveError::NoRevocationUrl {
+            server: at_home.map_or_else(
+                || token_url.host_str().unwrap_or_default().to_owned(),
+                |provider| provider.entry.display_name.clone(),
+            ),
+        }),
+    }
+}
 
 /// Token and refresh endpoint. A token endpoint of the spec's own also takes the place of the entry's refresh endpoint.
 fn urls(oauth2: &OAuth2, provider: Option<Provider<'_>>, catalogue: &Catalogue) -> Result<(Url, Url), ResolveError> {
