@@ -135,6 +135,9 @@ pub struct SignInRefusalStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointsStatus {
+    /// The catalogue entry in use: the one that the spec names, or that of the mailbox's domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// The issuer of ID tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
