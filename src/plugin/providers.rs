@@ -1,7 +1,6 @@
 //! `providers`: what the catalogue knows. It asks no cluster; what the operator knows is what its own version knows.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 
 use super::arguments::{DataFormat, ProvidersArguments};
 use super::check::nearest;
@@ -13,7 +12,7 @@ use super::words::wrapped;
 use crate::provider::{Catalogue, Confidence, Entry, Evidence, Fact, WayToToken, WithoutOAuth, facts, manifest};
 
 /// Columns of the label before each fact.
-const LABEL: usize = 30;
+const LABEL: usize = 24;
 /// So many domains are named in the table.
 const DOMAINS: usize = 2;
 const TITLES: [&str; 5] = ["PROVIDER", "NAME", "GRANTS", "MAILBOXES", "FACTS"];
@@ -49,9 +48,9 @@ pub(super) fn keys() -> Vec<(String, String)> {
 fn one(catalogue: &Catalogue, key: &str, format: Option<DataFormat>, screen: Screen) -> Result<String, Problem> {
     match (catalogue.get(key), catalogue.get_without_oauth(key), format) {
         (Some(entry), _, None) => Ok(detail(key, entry, screen)),
-        (Some(entry), _, Some(format)) => output::data(&of_entry(key, entry)?, format),
+        (Some(entry), _, Some(format)) => output::data(&OfEntry::of(key, entry), format),
         (None, Some(provider), None) => Ok(advice(key, provider, screen)),
-        (None, Some(provider), Some(format)) => output::data(&with_key(key, provider)?, format),
+        (None, Some(provider), Some(format)) => output::data(&OfOther { key, provider }, format),
         (None, None, _) => Err(unknown(catalogue, key)),
     }
 }
@@ -113,34 +112,54 @@ fn surest_doubt(evidence: &[Evidence]) -> Confidence {
 }
 
 fn list_as_data(catalogue: &Catalogue, format: DataFormat) -> Result<String, Problem> {
-    let with: Result<Vec<_>, _> = catalogue.entries().map(|(key, entry)| of_entry(key, entry)).collect();
-    let without: Result<Vec<_>, _> = catalogue
-        .without_oauth()
-        .map(|(key, provider)| with_key(key, provider))
-        .collect();
-    output::data(&json!({"providers": with?, "withoutOAuth": without?}), format)
+    output::data(
+        &All {
+            providers: catalogue
+                .entries()
+                .map(|(key, entry)| OfEntry::of(key, entry))
+                .collect(),
+            without_oauth: catalogue
+                .without_oauth()
+                .map(|(key, provider)| OfOther { key, provider })
+                .collect(),
+        },
+        format,
+    )
 }
 
-fn of_entry(key: &str, entry: &Entry) -> Result<Value, Problem> {
-    let mut value = with_key(key, entry)?;
-    if let Value::Object(fields) = &mut value {
-        fields.insert("grants".to_owned(), json!(entry.ways()));
-        fields.insert("confidence".to_owned(), json!(entry.confidence()));
-    }
-    Ok(value)
+/// All providers, for programs.
+#[derive(Serialize)]
+struct All<'a> {
+    providers: Vec<OfEntry<'a>>,
+    #[serde(rename = "withoutOAuth")]
+    without_oauth: Vec<OfOther<'a>>,
 }
 
-fn with_key<T: Serialize>(key: &str, value: &T) -> Result<Value, Problem> {
-    let mut fields = Map::from_iter([("key".to_owned(), json!(key))]);
-    match serde_json::to_value(value) {
-        Ok(Value::Object(rest)) => fields.extend(rest),
-        Ok(_) => {}
-        Err(error) => {
-            let message = format!("The catalogue cannot be written as data: {error}.");
-            return Err(Problem::new(Exit::Found, message));
+/// One provider, for programs.
+#[derive(Serialize)]
+struct OfEntry<'a> {
+    key: &'a str,
+    confidence: Confidence,
+    #[serde(flatten)]
+    entry: &'a Entry,
+}
+
+/// One provider without OAuth, for programs.
+#[derive(Serialize)]
+struct OfOther<'a> {
+    key: &'a str,
+    #[serde(flatten)]
+    provider: &'a WithoutOAuth,
+}
+
+impl<'a> OfEntry<'a> {
+    fn of(key: &'a str, entry: &'a Entry) -> Self {
+        Self {
+            key,
+            confidence: entry.confidence(),
+            entry,
         }
     }
-    Ok(Value::Object(fields))
 }
 
 fn detail(key: &str, entry: &Entry, screen: Screen) -> String {
@@ -210,6 +229,8 @@ fn paragraph(text: &mut String, label: &str, sentences: &str, screen: Screen) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::plugin::terminal::Paint;
 
@@ -281,7 +302,8 @@ mod tests {
 
     #[test]
     fn programs_get_the_facts_as_they_stand_in_the_catalogue() {
-        let google = of_entry("google", catalogue().get("google").unwrap()).unwrap();
+        let google = one(catalogue(), "google", Some(DataFormat::Json), Screen::Plain).unwrap();
+        let google: Value = serde_json::from_str(&google).unwrap();
         assert_eq!(google["key"], "google");
         assert_eq!(google["tokenURL"], "https://oauth2.googleapis.com/token");
         assert_eq!(google["refreshToken"]["maxIdle"], "180d");

@@ -190,7 +190,7 @@ impl Told<'_> {
             self.say("sent with it", "authorizationParameters", parameters.join(", "));
         }
         self.say_if(
-            "device authorization endpoint",
+            "device code endpoint",
             "deviceAuthorizationURL",
             entry.device_authorization_url.clone(),
         );
