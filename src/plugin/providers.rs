@@ -164,8 +164,11 @@ impl<'a> OfEntry<'a> {
 
 fn detail(key: &str, entry: &Entry, screen: Screen) -> String {
     let mut text = format!("{}, {}\n", screen.strong(key), entry.display_name);
+    let mut before = "";
     for fact in facts(entry) {
-        paragraph(&mut text, fact.name, &told(&fact, screen), screen);
+        let label = if fact.name == before { "" } else { fact.name };
+        paragraph(&mut text, label, &told(&fact, screen), screen);
+        before = fact.name;
     }
     text.push_str("\nWhere this stands\n");
     for evidence in &entry.evidence {
@@ -222,7 +225,7 @@ fn paragraph(text: &mut String, label: &str, sentences: &str, screen: Screen) {
     let width = screen.wrap_at().map(|width| width.saturating_sub(LABEL + 2).max(30));
     let mut label = label;
     for line in wrapped(sentences, width) {
-        text.push_str(&format!("  {label:<LABEL$}{line}\n"));
+        text.extend(["  ", &format!("{label:<LABEL$}"), &line, "\n"]);
         label = "";
     }
 }
@@ -262,7 +265,7 @@ mod tests {
                 "Google",
                 "AuthorizationCode,_RefreshToken",
                 "gmail.com,_googlemail.com",
-                "unchecked"
+                "in_use"
             ]
         );
         assert!(line("icloud").contains("none"));

@@ -119,6 +119,7 @@ impl Catalogue {
             }
         }
         check::domains(&catalogue)?;
+        check::stand_ins(&catalogue)?;
         Ok(catalogue)
     }
 

@@ -168,22 +168,6 @@ pub enum ResolveError {
         /// What could be given.
         accepted: String,
     },
-    /// A parameter has a value that cannot work here.
-    #[error(
-        "spec.oauth2.parameters.{name} is {given:?}, which cannot be used with provider {provider}: {reason}; for example {example}"
-    )]
-    RefusedParameter {
-        /// The entry's key.
-        provider: String,
-        /// The parameter.
-        name: String,
-        /// What the spec says.
-        given: String,
-        /// Why.
-        reason: String,
-        /// A value to show.
-        example: String,
-    },
     /// Neither a provider nor a token endpoint, but something else about the server.
     #[error(
         "spec needs a provider or a token endpoint: set spec.provider to one of {known}, or spec.oauth2.tokenURL to the server's token endpoint"

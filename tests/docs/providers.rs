@@ -37,7 +37,7 @@ How sure a fact is:
 | reported | somebody says so |
 | unchecked | from memory, not read again |
 
-The column *facts* has the least certain of endpoints, client authentication, servers and their scopes. What is wrong can be corrected in the spec: each of these has a field there.
+The column *facts* has the least certain of endpoints, client authentication, servers and their scopes. The numbers behind a fact are those of the sources below its table. What is wrong can be corrected in the spec: each of these has a field there.
 
 ";
 
@@ -70,14 +70,29 @@ fn page(catalogue: &Catalogue) -> String {
 }
 
 fn section(text: &mut String, key: &str, entry: &Entry) {
-    writeln!(text, "\n## {key}\n\n{}.\n", entry.display_name).unwrap();
+    writeln!(text, "\n## {key}\n").unwrap();
+    if entry.display_name != key {
+        writeln!(text, "{}.\n", entry.display_name).unwrap();
+    }
     text.push_str("| | | |\n|---|---|---|\n");
-    for fact in facts(entry) {
-        let evidence = fact
-            .evidence
-            .map(|(sure, source)| stands(sure, &source))
-            .unwrap_or_default();
-        writeln!(text, "| {} | {} | {evidence} |", fact.name, cell(&fact.text)).unwrap();
+    let mut sources: Vec<String> = Vec::new();
+    let facts = facts(entry);
+    for facts in facts.chunk_by(|one, next| (one.name, &one.evidence) == (next.name, &next.evidence)) {
+        let Some(first) = facts.first() else { continue };
+        let stands = first.evidence.as_ref().map(|(sure, source)| {
+            let place = sources.iter().position(|known| known == source).unwrap_or_else(|| {
+                sources.push(source.clone());
+                sources.len() - 1
+            });
+            format!("{} ({})", sure.as_str(), place + 1)
+        });
+        let texts: Vec<String> = facts.iter().map(|fact| cell(&fact.text)).collect();
+        let stands = stands.unwrap_or_default();
+        writeln!(text, "| {} | {} | {stands} |", first.name, texts.join("<br>")).unwrap();
+    }
+    text.push('\n');
+    for (place, source) in sources.iter().enumerate() {
+        writeln!(text, "{}. {source}", place + 1).unwrap();
     }
     if let Some(manifest) = manifest(key, entry) {
         writeln!(text, "\n```yaml\n{}\n```", manifest.trim_end()).unwrap();

@@ -31,6 +31,24 @@ pub(super) fn domains(catalogue: &Catalogue) -> Result<(), CatalogueError> {
     Ok(())
 }
 
+/// What takes an entry's place for a grant offers that grant, at the same hosts: whoever names a provider means its servers.
+pub(super) fn stand_ins(catalogue: &Catalogue) -> Result<(), CatalogueError> {
+    for (key, entry) in catalogue.entries() {
+        for (way, other) in &entry.offered_by {
+            let stands_in = catalogue
+                .get(other)
+                .is_some_and(|other| other.ways().contains(way) && other.token_hosts() == entry.token_hosts());
+            if !stands_in || entry.ways().contains(way) {
+                return Err(CatalogueError::Entry {
+                    key: key.to_owned(),
+                    problem: format!("{other} cannot stand in for grant {}", way.as_str()),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A host name in lower case that nothing has to be done to before it is used.
 fn is_host(text: &str) -> bool {
     let plain = text

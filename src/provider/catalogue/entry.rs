@@ -27,6 +27,9 @@ pub struct Entry {
     /// Why others are not among them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_offered: BTreeMap<WayToToken, String>,
+    /// The entries that are used instead for other ways.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub offered_by: BTreeMap<WayToToken, String>,
     /// What a person may or must give in `spec.oauth2.parameters`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, Parameter>,
@@ -289,9 +292,6 @@ pub struct Parameter {
     /// The value that cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<String>,
-    /// Values that cannot be used, and why.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub refused: BTreeMap<String, String>,
     /// The only values that there are; empty: any.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub choices: BTreeMap<String, Choice>,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Entry;
+use super::{Entry, EntryServer, Offer};
 
 /// Where some facts of an entry stand.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -52,6 +52,10 @@ impl Confidence {
     }
 }
 
+fn is_usual(server: Option<&EntryServer>) -> bool {
+    server.is_some_and(|server| server.offer == Offer::Always)
+}
+
 impl Evidence {
     fn is_of(&self, field: &str) -> bool {
         self.of.iter().any(|of| covers(of, field) || covers(field, of))
@@ -74,15 +78,15 @@ impl Entry {
         found.or_else(|| self.evidence.iter().find(|evidence| evidence.is_of(field)))
     }
 
-    /// How sure the least certain is of what is needed to open a mailbox: endpoints, client authentication, servers and their scopes.
+    /// How sure the least certain is of what is needed to open a mailbox: endpoints, client authentication, servers that an asset gets unasked, and their scopes.
     #[must_use]
     pub fn confidence(&self) -> Confidence {
         let there = |field: &&&str| match **field {
             "tokenURL" => self.token_url.is_some(),
             "authorizationURL" => self.authorization_url.is_some(),
-            "smtp" => self.smtp.is_some(),
-            "imap" => self.imap.is_some(),
-            "pop3" => self.pop3.is_some(),
+            "smtp" => is_usual(self.smtp.as_ref()),
+            "imap" => is_usual(self.imap.as_ref()),
+            "pop3" => is_usual(self.pop3.as_ref()),
             _ => true,
         };
         let known = ESSENTIAL

@@ -112,6 +112,15 @@ impl Told<'_> {
         });
     }
 
+    /// Notes what follows from the entry as a whole.
+    fn conclude(&mut self, name: &'static str, text: &str) {
+        self.facts.push(Fact {
+            name,
+            text: text.to_owned(),
+            evidence: None,
+        });
+    }
+
     fn say_if(&mut self, name: &'static str, field: &str, text: Option<impl Into<String>>) {
         if let Some(text) = text {
             self.say(name, field, text);
@@ -131,6 +140,13 @@ impl Told<'_> {
         for (way, reason) in &entry.not_offered {
             self.say("not offered", "notOffered", format!("{}: {reason}", way.as_str()));
         }
+        for (way, other) in &entry.offered_by {
+            self.say(
+                "offered elsewhere",
+                "offeredBy",
+                format!("{}: then {other} is used", way.as_str()),
+            );
+        }
         let domains: Vec<&str> = entry.all_domains().collect();
         if !domains.is_empty() {
             self.say("mailboxes at", "domains", domains.join(", "));
@@ -139,16 +155,12 @@ impl Told<'_> {
 
     fn parameters(&mut self) {
         for (name, parameter) in &self.entry.parameters {
-            let mut text = format!("{name}: {}", parameter.description);
-            match (&parameter.fixed, &parameter.default) {
-                (Some(fixed), _) => text.push_str(&format!("; always {fixed}")),
-                (None, Some(default)) => text.push_str(&format!("; default {default}")),
-                (None, None) => text.push_str(&format!("; for example {}", parameter.example)),
-            }
-            if !parameter.refused.is_empty() {
-                let refused = parameter.refused.keys().map(String::as_str).collect::<Vec<_>>();
-                text.push_str(&format!("; not {}", refused.join(", ")));
-            }
+            let value = match (&parameter.fixed, &parameter.default) {
+                (Some(fixed), _) => format!("always {fixed}"),
+                (None, Some(default)) => format!("default {default}"),
+                (None, None) => format!("for example {}", parameter.example),
+            };
+            let text = format!("{name}: {}; {value}", parameter.description);
             self.say("parameter", &format!("parameters.{name}"), text);
             for (value, choice) in &parameter.choices {
                 let words: Vec<_> = choice
@@ -172,7 +184,7 @@ impl Told<'_> {
     fn endpoints(&mut self) {
         let entry = self.entry;
         if entry.is_of_ones_own() {
-            self.say("endpoints", "notes", "at your own server, as the spec has them");
+            self.conclude("endpoints", "at your own server, as the spec has them");
         }
         self.say_if("token endpoint", "tokenURL", entry.token_url.clone());
         self.say_if("refresh endpoint", "refreshURL", entry.refresh_url.clone());
@@ -300,12 +312,16 @@ impl Told<'_> {
     }
 
     fn account(&mut self) {
+        const NAME: &str = "who signed in";
         let entry = self.entry;
+        let person_begins = |way: &WayToToken| *way == WayToToken::AuthorizationCode;
         match &entry.identity {
-            Some(identity) => self.say("who signed in", "identity", asserted(identity)),
-            None if entry.is_of_ones_own() => {
-                self.say("who signed in", "notes", "as the issuer of the spec asserts it");
-            }
+            Some(identity) => self.say(NAME, "identity", asserted(identity)),
+            None if entry.is_of_ones_own() => self.conclude(NAME, "as the issuer of the spec asserts it"),
+            None if entry.ways().iter().any(person_begins) => self.conclude(
+                NAME,
+                "nobody asserts it in a way that this version can check: a sign-in ends in IdentityUnproven, so take grant RefreshToken",
+            ),
             None => {}
         }
     }

@@ -4,7 +4,7 @@
 //! what is not certain is never guessed.
 
 use super::{Provider, ResolveError};
-use crate::api::{EmailAssetSpec, OAuth2};
+use crate::api::{EmailAssetSpec, Grant, OAuth2};
 use crate::provider::catalogue::{Catalogue, Host, WithoutOAuth};
 use crate::provider::sign_in::split_address;
 
@@ -13,11 +13,26 @@ pub(super) fn find<'a>(
     spec: &'a EmailAssetSpec,
     catalogue: &'a Catalogue,
 ) -> Result<Option<Provider<'a>>, ResolveError> {
-    match &spec.provider {
-        Some(key) => named(key, catalogue).map(Some),
-        None if names_a_server(&spec.oauth2) => Ok(None),
-        None => by_domain(spec, catalogue).map(Some),
-    }
+    let found = match &spec.provider {
+        Some(key) => named(key, catalogue)?,
+        None if names_a_server(&spec.oauth2) => return Ok(None),
+        None => by_domain(spec, catalogue)?,
+    };
+    Ok(Some(for_grant(found, spec.oauth2.grant, catalogue)))
+}
+
+/// The entry that stands in for this one where the spec asks for a grant that is another entry's.
+fn for_grant<'a>(found: Provider<'a>, grant: Grant, catalogue: &'a Catalogue) -> Provider<'a> {
+    let mut others = found.entry.offered_by.iter();
+    others
+        .find(|(way, _)| way.is(grant))
+        .and_then(|(_, key)| {
+            Some(Provider {
+                key,
+                entry: catalogue.get(key)?,
+            })
+        })
+        .unwrap_or(found)
 }
 
 /// The domain of the mailbox, in lower case; empty where the address has none.

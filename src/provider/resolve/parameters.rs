@@ -130,16 +130,7 @@ fn check(provider: Option<Provider<'_>>, name: &str, value: &str) -> Result<(), 
             accepted: list(parameter.choices.keys()),
         });
     }
-    match parameter.refused.get(&value.to_ascii_lowercase()) {
-        Some(reason) => Err(ResolveError::RefusedParameter {
-            provider: provider.key.to_owned(),
-            name: name.to_owned(),
-            given: value.to_owned(),
-            reason: reason.clone(),
-            example: parameter.example.clone(),
-        }),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn unknown(provider: Option<Provider<'_>>, name: &str) -> ResolveError {

@@ -361,17 +361,6 @@ fn entries_without_a_person_say_what_they_are_for() {
         ["https://outlook.office365.com/.default"]
     );
     assert!(app.scopes.is_empty() && app.identity.is_none() && app.authorization_url.is_none());
-    let message = refused(
-        Some("microsoft-app"),
-        json!({"parameters": {"tenant": "Common"}}),
-        json!({}),
-    );
-    assert!(
-        message.contains(
-            r#"tenant is "Common", which cannot be used with provider microsoft-app: app-only access is of one tenant"#
-        ),
-        "{message}"
-    );
     let assertion = catalogue()
         .get("google-service-account")
         .unwrap()
@@ -609,6 +598,41 @@ over:
 }
 
 #[test]
+fn an_entry_stands_in_for_another_where_the_grant_is_its_own() {
+    let yaml = "
+base:
+  displayName: Base
+  tokenURL: https://x.example/token
+  offeredBy: {DeviceCode: codes}
+  clientAuthentication: [ClientSecretPost]
+  refresh: {rotation: None, sendScope: Never}
+  accessTokenLifetime: 1h
+codes:
+  extends: base
+  displayName: Codes
+  offeredBy: null
+  deviceAuthorizationURL: https://x.example/device
+  scopes: [mail]
+";
+    let catalogue = Catalogue::parse(yaml).unwrap();
+    let mut device = spec(Some("base"), json!({"grant": "DeviceCode"}), json!({}));
+    device.oauth2.refresh_token_secret_ref = None;
+    let found = resolve(&device, &catalogue).unwrap();
+    assert_eq!(
+        (found.provider.as_deref(), found.scopes),
+        (Some("codes"), vec!["mail".to_owned()])
+    );
+    let seeded = resolve(&spec(Some("base"), json!({}), json!({})), &catalogue).unwrap();
+    assert_eq!(seeded.provider.as_deref(), Some("base"));
+    let elsewhere = yaml.replace("  deviceAuth", "  tokenURL: https://y.example/token\n  deviceAuth");
+    let message = Catalogue::parse(&elsewhere).unwrap_err().to_string();
+    assert!(
+        message.contains("codes cannot stand in for grant DeviceCode"),
+        "{message}"
+    );
+}
+
+#[test]
 fn choices_and_domains_that_contradict_each_other_are_refused() {
     let entry = |rest: &str| {
         format!(
@@ -649,6 +673,10 @@ fn choices_and_domains_that_contradict_each_other_are_refused() {
         (
             region(good) + "  revocationURL: https://a.example/revoke\n",
             "at no host of the token endpoints",
+        ),
+        (
+            region(good) + "  offeredBy: {JWTBearer: x}\n",
+            "x cannot stand in for grant JWTBearer",
         ),
         (region(good) + "  domains: [Example.com]\n", "no domain in lower case"),
         (
