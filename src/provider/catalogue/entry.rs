@@ -166,27 +166,26 @@ impl ScopeSeparator {
     }
 }
 
-/// In which words a provider refuses: which codes it has besides those of RFC 6749, and what they mean.
+/// In which words a provider refuses: which codes it has besides those of the RFCs, and what they mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash, Deserialize, Serialize)]
 pub enum ErrorDialect {
-    /// Those of the standards alone.
-    #[default]
-    #[serde(rename = "RFC6749")]
-    Rfc6749,
     /// Google's.
     Google,
-    /// Microsoft's: AADSTS numbers.
+    /// Microsoft's, in all clouds: AADSTS numbers.
     Microsoft,
     /// Yahoo's and AOL's.
     Yahoo,
     /// Zoho's: also in answers of HTTP 200.
     Zoho,
-    /// Keycloak's: the description tells.
-    Keycloak,
+    /// Fastmail's.
+    Fastmail,
     /// Yandex's.
     Yandex,
     /// Mail.ru's.
     MailRu,
+    /// Keycloak's, and that of every server that nothing is known about: Keycloak's words are unmistakable, and elsewhere they never occur.
+    #[default]
+    Keycloak,
 }
 
 /// A SASL mechanism that carries an access token.
