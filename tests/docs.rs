@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 
 use emailasset::api::{EmailAsset, Reason};
 
+#[path = "docs/providers.rs"]
+mod providers;
+
 #[test]
 fn every_reason_has_a_paragraph_in_troubleshooting() {
     let page = read("docs/troubleshooting.md");
@@ -87,9 +90,8 @@ fn root() -> &'static Path {
 }
 
 fn pages() -> Vec<PathBuf> {
-    let in_docs = fs::read_dir(root().join("docs"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let folders = ["docs", "docs/providers"].map(|folder| fs::read_dir(root().join(folder)).unwrap());
+    let in_docs = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut pages: Vec<_> = in_docs
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();

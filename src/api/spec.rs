@@ -52,6 +52,7 @@ pub struct EmailAssetSpec {
     pub email: String,
 
     /// An entry of the operator's catalogue, such as `google` or `microsoft`: it knows the endpoints, scopes and mail servers.
+    /// Default: the entry that the mailbox's domain belongs to, as gmail.com to google, shown in `status.endpoints.provider`; a domain of your own belongs to none.
     /// Leave it out and set `oauth2.tokenURL` for a server that the catalogue does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_PROVIDER))]
@@ -128,7 +129,7 @@ pub struct OAuth2 {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
 
-    /// What the provider asks for, such as `tenant` at `microsoft`.
+    /// What the provider asks for, such as `tenant` at `microsoft` or `region` at `zoho`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
@@ -286,7 +287,7 @@ pub struct KeyRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct MailServer {
-    /// Host name. Required where no provider is named.
+    /// Host name. Required where no provider is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_NAME))]
     #[x_kube(validation = Rule::new(rules::HOST).message(rules::HOST_MESSAGE))]
