@@ -73,10 +73,17 @@ async fn answer(context: &Arc<Context>, asset: &Key, response: &Contents) {
         debug!(%asset, "an authorization response names no EmailAsset");
         return;
     }
-    match consent_of(context, asset, response) {
-        // What became of it is in the log, in the status and in an Event.
-        Ok(consent) => drop(consent::complete(context, consent).await),
-        Err(refusal) => consent::note_refusal(context, asset, &refusal).await,
+    let ended = match consent_of(context, asset, response) {
+        Ok(consent) => consent::complete(context, consent).await,
+        Err(refusal) => {
+            let refused = Err(refusal);
+            context.count_sign_in(&refused);
+            refused
+        }
+    };
+    if let Err(refusal) = ended {
+        // Each is noted, also the same once more: the plugin waits for it, and to make a Secret takes more than a link.
+        consent::note_refusal(context, asset, &refusal).await;
     }
 }
 
