@@ -45,6 +45,9 @@ pub struct Entry {
     /// Where a sign-in with a code begins.
     #[serde(rename = "deviceAuthorizationURL", default, skip_serializing_if = "Option::is_none")]
     pub device_authorization_url: Option<String>,
+    /// Why a sign-in with a code needs a client without a secret, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_code_without_secret: Option<String>,
     /// Where a token is given back (RFC 7009); its host is one of the token endpoints'.
     #[serde(rename = "revocationURL", default, skip_serializing_if = "Option::is_none")]
     pub revocation_url: Option<String>,
