@@ -14,8 +14,10 @@ mod consent;
 mod context;
 mod desk;
 mod explain;
+mod finalizer;
 mod gates;
 mod lean;
+mod noted;
 mod observe;
 mod pass;
 mod redeem;
@@ -106,6 +108,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         token_client: parts.token_client,
         spool: parts.spool,
         fence: parts.fence,
+        noted: noted::Noted::default(),
         gates: gates(settings.requests_per_host, waker.clone()),
         metrics,
         tracker: tracker.clone(),

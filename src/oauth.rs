@@ -35,6 +35,7 @@ mod headers;
 pub mod identity;
 pub mod redeem;
 pub mod request;
+pub mod revoke;
 pub mod transport;
 
 pub use address::PrivateAddresses;
@@ -47,6 +48,7 @@ pub use identity::{
     Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, prove,
 };
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
+pub use revoke::{NotRevoked, Revocation};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
 pub use transport::{HttpError, HttpSettings, ProxySetting};
 

@@ -2,6 +2,8 @@
 
 /// Everything of ours begins with this; people cannot set such keys on the token Secret through the spec.
 pub const PREFIX: &str = "emailasset.dev/";
+/// Our finalizer on an asset whose grant is to be given back before it goes (`grantDeletionPolicy: Revoke`).
+pub const FINALIZER: &str = "emailasset.dev/revoke";
 
 /// On an asset: any new value asks for a refresh now. Answered in `status.handledRequests.refresh`.
 pub const REFRESH: &str = "emailasset.dev/refresh";
@@ -70,6 +72,8 @@ pub mod response_keys {
     pub const NONCE: &str = "nonce";
     /// The `iss` of the response (RFC 9207); absent where the provider sends none.
     pub const ISSUER: &str = "iss";
+    /// The `status.grant.grantTime` that was there when the sign-in began, RFC 3339; absent where there was none. A newer grant is not replaced.
+    pub const GRANT_TIME: &str = "grant_time";
 }
 /// The operator's own keys, in its own namespace.
 pub const KEYS_SECRET: &str = "emailasset-operator-keys";
