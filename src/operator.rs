@@ -117,6 +117,7 @@ pub async fn run(settings: Run) -> Result<()> {
 fn controller_settings(settings: &Run, instance: String) -> Settings {
     Settings {
         namespaces: settings.cluster.watch_namespace.clone(),
+        own_namespace: settings.cluster.namespace.clone(),
         instance,
         api_timeout: controller::API_TIMEOUT,
         token_timeout: settings.network.token_timeout,

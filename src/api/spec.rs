@@ -39,6 +39,10 @@ use super::{names, rules};
     validation = Rule::new(rules::SEED_NOT_OURS).message(rules::NOT_OURS_MESSAGE).field_path(".spec.oauth2.refreshTokenSecretRef.name"),
     validation = Rule::new(rules::CLIENT_NOT_OURS).message(rules::NOT_OURS_MESSAGE).field_path(".spec.oauth2.clientCredentialsRef.name")
 )]
+#[x_kube(validation = Rule::new(rules::ONE_PROVIDER).message(rules::ONE_PROVIDER_MESSAGE).field_path(".providerRef"))]
+#[x_kube(validation = Rule::new(rules::SHARED_OAUTH2).message(rules::SHARED_OAUTH2_MESSAGE).field_path(".oauth2"))]
+#[x_kube(validation = Rule::new(rules::SHARED_SERVERS).message(rules::SHARED_SERVERS_MESSAGE).field_path(".providerRef"))]
+#[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE).field_path(".oauth2.clientCredentialsRef"))]
 #[x_kube(validation = Rule::new(rules::SERVER_KNOWN).message(rules::SERVER_KNOWN_MESSAGE).field_path(".provider"))]
 #[x_kube(validation = Rule::new(rules::SMTP_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".smtp"))]
 #[x_kube(validation = Rule::new(rules::IMAP_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".imap"))]
@@ -58,6 +62,11 @@ pub struct EmailAssetSpec {
     #[schemars(length(min = 1, max = rules::MAX_PROVIDER))]
     #[x_kube(validation = Rule::new(rules::PROVIDER).message(rules::PROVIDER_MESSAGE))]
     pub provider: Option<String>,
+
+    /// An `EmailProvider` of this cluster: an OAuth client, endpoints and servers that a cluster admin has set up for many namespaces. Beside it an asset sets only
+    /// `email`, `username`, `secret`, `renewBefore`, `suspend`, and of `oauth2` only `grant`, `refreshTokenSecretRef`, `loginEmail` and `grantDeletionPolicy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_ref: Option<NameRef>,
 
     /// How an access token for the mailbox is obtained.
     pub oauth2: OAuth2,
@@ -98,7 +107,6 @@ pub struct EmailAssetSpec {
 
 /// How an access token is obtained.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE).field_path(".clientCredentialsRef"))]
 #[x_kube(validation = Rule::new(rules::CLIENT_HAS_SECRET).message(rules::CLIENT_HAS_SECRET_MESSAGE).field_path(".clientCredentialsRef"))]
 #[x_kube(validation = Rule::new(rules::ROTATION_IS_KNOWN).message(rules::ROTATION_IS_KNOWN_MESSAGE).field_path(".rotation"))]
 #[x_kube(validation = Rule::new(rules::SEED_NAMED).message(rules::SEED_NAMED_MESSAGE).field_path(".refreshTokenSecretRef"))]
@@ -361,6 +369,49 @@ impl EmailAsset {
 }
 
 impl EmailAssetSpec {
+    /// The shortest spec: a mailbox and a grant.
+    #[must_use]
+    pub fn of(email: &str, grant: Grant) -> Self {
+        Self {
+            email: email.to_owned(),
+            provider: None,
+            provider_ref: None,
+            oauth2: OAuth2 {
+                grant,
+                client_credentials_ref: None,
+                refresh_token_secret_ref: None,
+                client_id: None,
+                client_authentication: None,
+                parameters: BTreeMap::new(),
+                issuer: None,
+                authorization_url: None,
+                device_authorization_url: None,
+                token_url: None,
+                refresh_url: None,
+                revocation_url: None,
+                scopes: Vec::new(),
+                rotation: None,
+                prompt: None,
+                login_email: None,
+                ca_bundle_ref: None,
+                grant_deletion_policy: None,
+            },
+            username: None,
+            smtp: None,
+            imap: None,
+            pop3: None,
+            secret: None,
+            renew_before: None,
+            suspend: None,
+        }
+    }
+
+    /// The name of the `EmailProvider` that it uses.
+    #[must_use]
+    pub fn email_provider(&self) -> Option<&str> {
+        self.provider_ref.as_ref().map(|provider| provider.name.as_str())
+    }
+
     /// Whether no call may be made for this asset.
     #[must_use]
     pub fn suspended(&self) -> bool {
@@ -426,7 +477,7 @@ impl ClientAuthentication {
     }
 }
 
-fn scopes_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn scopes_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": rules::MAX_SCOPES,
@@ -439,7 +490,7 @@ fn scopes_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn parameters_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn parameters_schema(_: &mut SchemaGenerator) -> Schema {
     let value = json!({
         "type": "string",
         "maxLength": rules::MAX_PARAMETER,

@@ -7,14 +7,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{finalizer::is_held, pass::Pass};
+use super::{finalizer::is_held, pass::Pass, providers::Backing};
 use crate::{
-    api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, SignInStatus, duration, names},
+    api::{
+        self, EmailAsset, EmailAssetSpec, EmailProvider, GrantDeletionPolicy, Reason, SignInStatus, duration, names,
+    },
     lifecycle::{
         self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Names,
         Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source, TokenSecret,
         Verdict, World,
     },
+    oauth::identity::account_matches,
     provider::{self, Endpoints, InputSecret, Server, SignIn},
     store::{Key, Kind, Seen, What, inputs, spool::Whose, token::Rendering},
 };
@@ -34,12 +37,22 @@ impl Pass {
             reason: Reason::InvalidSpec,
             message,
         };
-        api::validate(asset, &self.context.settings.allowed_keys).map_err(|violations| {
+        api::validate(&self.written, &self.context.settings.allowed_keys).map_err(|violations| {
             let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
             invalid(sentences.join(" "))
         })?;
-        let endpoints =
-            provider::resolve(&asset.spec, &self.context.catalogue).map_err(|error| invalid(error.to_string()))?;
+        let endpoints = match &self.backing {
+            Backing::Own => {
+                provider::resolve(&asset.spec, &self.context.catalogue).map_err(|error| invalid(error.to_string()))?
+            }
+            Backing::Shared(provider) => self.resolve_under(provider)?,
+            Backing::Absent(message) => {
+                return Err(PlanRefusal {
+                    reason: Reason::ProviderNotReady,
+                    message: message.clone(),
+                });
+            }
+        };
         self.check_inputs_are_not_ours().map_err(invalid)?;
         self.check_hosts(&endpoints)?;
         let rendering = rendering(&asset.spec, &endpoints);
@@ -49,6 +62,43 @@ impl Pass {
             rendering,
             plan,
         })
+    }
+
+    /// What the spec means under an `EmailProvider`, if its rules cover the asset. They are asked first: whoever may not use it learns nothing else about it.
+    fn resolve_under(&self, provider: &EmailProvider) -> Result<Endpoints, PlanRefusal> {
+        let spec = &self.asset.spec;
+        let name = provider.metadata.name.as_deref().unwrap_or_default();
+        let not_ready = |problem: String| PlanRefusal {
+            reason: Reason::ProviderNotReady,
+            message: format!(
+                "EmailProvider {name} cannot be used as it is written: {problem} What is named there is a field of the EmailProvider; a cluster admin corrects it: kubectl edit emailprovider {name}"
+            ),
+        };
+        let permits = |account: Option<&str>| {
+            let permitted = self
+                .context
+                .providers
+                .permits(provider, &self.key.namespace, spec, account);
+            permitted.map_err(|denied| PlanRefusal {
+                reason: denied.reason,
+                message: denied.message,
+            })
+        };
+        permits(None)?;
+        api::validate_provider(provider).map_err(|violations| {
+            let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            not_ready(sentences.join(" "))
+        })?;
+        let endpoints = provider::resolve_under(name, spec, &self.context.catalogue)
+            .map_err(|error| not_ready(format!("{error}.")))?;
+        // A grant may be older than the asset's way to this provider.
+        if let Slot::Ours(grant) = self.grant_slot()
+            && let Some(account) = &grant.record.account
+            && !account_matches(&endpoints.sign_in.identity, spec.login_email(), &account.name)
+        {
+            permits(Some(&account.name))?;
+        }
+        Ok(endpoints)
     }
 
     fn plan(&self, endpoints: &Endpoints, rendering: &Rendering) -> Plan {
@@ -90,7 +140,11 @@ impl Pass {
                 .seed_place()
                 .map(|(secret, key)| format!("{secret}, key {key}"))
                 .unwrap_or_default(),
-            client: client.map(|key| key.to_string()).unwrap_or_default(),
+            client: match (&self.backing, client) {
+                // Its name is nobody's business in the asset's namespace.
+                (Backing::Shared(provider), Some(_)) => format!("of {}", called(provider)),
+                (_, client) => client.map(|key| key.to_string()).unwrap_or_default(),
+            },
             grant_secret: self.grant_key().to_string(),
             token_secret: self.token_key().to_string(),
             sign_in: self.sign_in_way(),
@@ -326,10 +380,25 @@ impl Pass {
                 None => Input::Unusable("The spec names no OAuth client: set spec.oauth2.clientCredentialsRef or, for a public client, clientID.".to_owned()),
             };
         };
-        let Some(seen) = self.context.index.get(&key) else {
+        let input = self.own_client_input(&key);
+        match (&self.backing, input) {
+            // What is wrong with its Secret is told to those who may read it: in the status of the EmailProvider.
+            (Backing::Shared(provider), Input::Unusable(_)) => {
+                let name = provider.metadata.name.as_deref().unwrap_or_default();
+                Input::Unusable(format!(
+                    "The OAuth client of EmailProvider {name} is missing or cannot be used. A cluster admin sees why: kubectl get emailprovider {name} -o wide"
+                ))
+            }
+            (_, input) => input,
+        }
+    }
+
+    fn own_client_input(&self, key: &Key) -> Input<String> {
+        let oauth2 = &self.asset.spec.oauth2;
+        let Some(seen) = self.context.index.get(key) else {
             let create = "--from-literal=client_id=… --from-literal=client_secret=…";
             return Input::Unusable(inputs::missing(
-                &key,
+                key,
                 "the OAuth client, spec.oauth2.clientCredentialsRef",
                 create,
             ));
@@ -486,7 +555,15 @@ impl Pass {
             .oauth2
             .client_credentials_ref
             .as_ref()
-            .map(|client| Key::new(&self.key.namespace, &client.name))
+            .map(|client| Key::new(self.namespace_of_client(), &client.name))
+    }
+
+    /// Where the client's Secret and the CA bundle are.
+    pub(super) fn namespace_of_client(&self) -> &str {
+        match self.backing {
+            Backing::Own => &self.key.namespace,
+            Backing::Shared(_) | Backing::Absent(_) => &self.context.settings.own_namespace,
+        }
     }
 
     /// The seed's Secret and the key in it; none where a person signs in.
@@ -502,6 +579,14 @@ impl Pass {
     pub(super) fn token_key(&self) -> Key {
         Key::new(&self.key.namespace, &self.asset.token_secret_name())
     }
+}
+
+/// An `EmailProvider` in a sentence.
+pub(super) fn called(provider: &EmailProvider) -> String {
+    format!(
+        "EmailProvider {}",
+        provider.metadata.name.as_deref().unwrap_or_default()
+    )
 }
 
 fn of_owner(what: &str, seen: &Seen) -> String {

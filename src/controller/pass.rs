@@ -17,6 +17,7 @@ use super::{
     context::Context,
     gates::Place,
     observe::{Resolved, now},
+    providers::Backing,
     redeem::{self, Chain},
     registry::Unpublished,
 };
@@ -49,7 +50,11 @@ pub(super) struct Pass {
     pub(super) context: Arc<Context>,
     pub(super) key: Key,
     pub(super) uid: String,
+    /// The asset as it counts: with what its `EmailProvider` says.
     pub(super) asset: Arc<EmailAsset>,
+    /// The asset as people wrote it.
+    pub(super) written: Arc<EmailAsset>,
+    pub(super) backing: Backing,
     pub(super) resolved: Result<Resolved, PlanRefusal>,
     pub(super) inputs: InputsRead,
     pub(super) grant_sight: Sight,
@@ -87,6 +92,8 @@ impl Pass {
             reason: crate::api::Reason::Pending,
             message: String::new(),
         };
+        let written = asset;
+        let (asset, backing) = context.providers.under(&written);
         let mut pass = Self {
             status: context.registry.status(&key, asset.status.as_ref()),
             failed_under: context.registry.failed_under(&key),
@@ -102,6 +109,8 @@ impl Pass {
             context,
             key,
             asset,
+            written,
+            backing,
         };
         pass.resolved = pass.resolve();
         pass

@@ -24,6 +24,7 @@ pub(super) struct View<'a> {
 /// The conditions of an asset that stands like this.
 pub(super) fn of(view: &View<'_>, standing: &Standing) -> Vec<Condition> {
     let row = match (&view.world.plan, standing) {
+        (Err(refusal), _) if refusal.reason == Reason::ProviderNotReady => unavailable(view, &refusal.message),
         (Err(refusal), _) | (_, Standing::Refused(refusal)) => stopped(refusal.reason, &refusal.message),
         (_, Standing::Conflict(message)) => stopped(Reason::SecretConflict, message),
         (_, Standing::Waiting(message)) => Row {
@@ -151,6 +152,27 @@ fn stopped(reason: Reason, message: &str) -> Row {
         authorized: Kept::Keep,
         refreshed: Kept::Keep,
         phase: Phase::Stalled,
+    }
+}
+
+/// The `EmailProvider` is missing or broken, which is nobody's decision about this asset: what was good stays good until the token ends.
+fn unavailable(view: &View<'_>, message: &str) -> Row {
+    let token = facts::published(view.world);
+    let valid = token.is_some_and(|token| token.is_valid(view.now));
+    let shown = condition(&view.world.status.conditions, ConditionType::Ready);
+    let good = shown.filter(|shown| valid && shown.status == "True");
+    let refreshed = Says::no(Reason::ProviderNotReady, message.to_owned());
+    match good {
+        Some(good) => Row {
+            ready: Says::yes(Reason::Fresh, good.message.clone()),
+            authorized: Kept::Keep,
+            refreshed: refreshed.into(),
+            phase: Phase::Usual,
+        },
+        None => Row {
+            refreshed: refreshed.into(),
+            ..stopped(Reason::ProviderNotReady, message)
+        },
     }
 }
 

@@ -21,10 +21,11 @@ use super::{
     step::{Decision, Fencing, Origin, Redeem, Step},
     turn,
     world::{
-        Activity, AttemptHolder, Binding, Handover, Heritage, Input, InputsSeen, Plan, Presence, SeedClaim, Sight,
-        Slot, Source, World,
+        Activity, AttemptHolder, Binding, Handover, Heritage, Input, InputsSeen, Plan, PlanRefusal, Presence,
+        SeedClaim, Sight, Slot, Source, World,
     },
 };
+use crate::api::Reason;
 
 /// A process that opened an attempt is given this much longer than it asked for: it may have been slow to notice that its time was up (invariant 2).
 pub const HOLDER_GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -37,7 +38,7 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
     }
     let plan = match &world.plan {
         Ok(plan) => plan,
-        Err(refusal) => return Decision::rest(Standing::Refused(refusal.clone())),
+        Err(refusal) => return refused(world, refusal, now),
     };
     if let Some(step) = farewell::hold(world, plan) {
         return Decision::step(step, standing(world, plan));
@@ -47,6 +48,17 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
         .or_else(|| own_grant(world, plan, now))
         .or_else(|| publish(world, plan, now))
         .unwrap_or_else(|| obtain(world, plan, now))
+}
+
+/// Nothing is done before somebody changes something. While an `EmailProvider` is not ready the published token counts until its end, which is then told.
+fn refused(world: &World, refusal: &PlanRefusal, now: Timestamp) -> Decision {
+    let decision = Decision::rest(Standing::Refused(refusal.clone()));
+    match facts::published(world) {
+        Some(token) if refusal.reason == Reason::ProviderNotReady && token.is_valid(now) => {
+            decision.waking(token.expires)
+        }
+        _ => decision,
+    }
 }
 
 impl Decision {

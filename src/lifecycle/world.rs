@@ -490,7 +490,7 @@ impl Plan {
 /// Why a spec cannot be carried out as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRefusal {
-    /// `InvalidSpec` or `HostNotAllowed`.
+    /// `InvalidSpec`, `HostNotAllowed`, `ProviderNotAllowed` or `ProviderNotReady`.
     pub reason: Reason,
     /// What was found, what was expected and the next step.
     pub message: String,

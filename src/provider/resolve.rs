@@ -382,6 +382,30 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
     })
 }
 
+/// As [`resolve`], for a spec that stands under the `EmailProvider` of this name: a cluster admin has written its URLs, so their hosts are the provider's own
+/// (invariant 11), and people are sent back to a callback of its own.
+pub fn resolve_under(provider: &str, spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints, ResolveError> {
+    let mut endpoints = resolve(spec, catalogue)?;
+    let oauth2 = &spec.oauth2;
+    let written = [
+        &oauth2.issuer,
+        &oauth2.token_url,
+        &oauth2.refresh_url,
+        &oauth2.revocation_url,
+        &oauth2.device_authorization_url,
+    ];
+    let hosts = written
+        .into_iter()
+        .flatten()
+        .filter_map(|url| Url::parse(url).ok())
+        .map(|url| Authority::of(&url));
+    endpoints.own_hosts.extend(hosts);
+    if endpoints.sign_in.authorization_url.is_some() {
+        endpoints.sign_in.callback_key = format!("p-{provider}");
+    }
+    Ok(endpoints)
+}
+
 fn length(period: Option<Period>) -> Option<SignedDuration> {
     period.map(|period| period.0)
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 mod catalogue;
 mod found;
 mod hosts;
+mod shared;
 mod sign_in;
 
 const CLIENT: InputSecret<'_> = InputSecret {

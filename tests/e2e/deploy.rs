@@ -26,6 +26,14 @@ const WHERE_IT_WORKS: &[(&str, &str)] = &[
     ("events.k8s.io/events",      "create"), ("events.k8s.io/events",   "patch"),
 ];
 
+/// And for the whole cluster, where EmailProviders are used.
+#[rustfmt::skip]
+const FOR_PROVIDERS: &[(&str, &str)] = &[
+    ("emailasset.dev/emailproviders", "list"), ("emailasset.dev/emailproviders", "watch"),
+    ("emailasset.dev/emailproviders/status", "patch"),
+    ("namespaces",                "list"), ("namespaces",               "watch"),
+];
+
 /// And in its own namespace.
 #[rustfmt::skip]
 const AT_HOME: &[(&str, &str)] = &[
@@ -50,7 +58,9 @@ const DENIED: &[(&str, &str, &str, &str, &str)] = &[
     ("",                          "serviceaccounts",       "impersonate",      "kube-system",       "admin"),
     ("",                          "users",                 "impersonate",      "",                  "admin"),
     ("",                          "serviceaccounts/token", "create",           "emailasset-system", "emailasset-operator"),
-    ("",                          "namespaces",            "list",             "",                  ""),
+    ("",                          "namespaces",            "patch",            "",                  ""),
+    ("emailasset.dev",            "emailproviders",        "create",           "",                  ""),
+    ("emailasset.dev",            "emailproviders",        "patch",            "",                  "corp"),
     ("apps",                      "deployments",           "patch",            "emailasset-system", "emailasset-operator"),
     ("coordination.k8s.io",       "leases",                "create",           "kube-system",       ""),
     ("coordination.k8s.io",       "leases",                "update",           "kube-system",       "kube-scheduler"),
@@ -104,7 +114,7 @@ async fn the_operator_may_do_what_it_needs_and_nothing_else() {
     let cluster = Cluster::own().await;
     let deployed = apply_deployment(&cluster).await;
     let operator = client_of(&cluster, &deployed).await;
-    let everywhere = named(WHERE_IT_WORKS);
+    let everywhere: BTreeSet<_> = named(WHERE_IT_WORKS).union(&named(FOR_PROVIDERS)).cloned().collect();
     assert_eq!(rights(&cluster, &operator, "kube-system").await, everywhere);
     let at_home = everywhere.union(&named(AT_HOME)).cloned().collect();
     assert_eq!(rights(&cluster, &operator, deployed.namespace()).await, at_home);

@@ -20,6 +20,7 @@ mod hosts;
 mod inputs;
 mod life;
 mod plugin;
+mod providers;
 mod quiet;
 mod replicas;
 mod resource;

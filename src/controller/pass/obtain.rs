@@ -13,7 +13,8 @@ use crate::{
     controller::{
         context::reference,
         explain::{self, Question},
-        observe::Resolved,
+        observe::{Resolved, called},
+        providers::Backing,
         redeem::{Ended, Job, LastTry},
         registry::Unpublished,
     },
@@ -384,11 +385,14 @@ impl Pass {
         let Some(reference) = &self.asset.spec.oauth2.ca_bundle_ref else {
             return Ok(None);
         };
-        let place = format!(
-            "ConfigMap {}/{}, key {} (spec.oauth2.caBundleRef)",
-            self.key.namespace, reference.name, reference.key
-        );
-        let api: Api<ConfigMap> = Api::namespaced(self.context.client.clone(), &self.key.namespace);
+        let place = match &self.backing {
+            Backing::Shared(provider) => format!("The CA bundle of {} (spec.oauth2.caBundleRef)", called(provider)),
+            Backing::Own | Backing::Absent(_) => format!(
+                "ConfigMap {}/{}, key {} (spec.oauth2.caBundleRef)",
+                self.key.namespace, reference.name, reference.key
+            ),
+        };
+        let api: Api<ConfigMap> = Api::namespaced(self.context.client.clone(), self.namespace_of_client());
         let found = tokio::time::timeout(self.context.settings.api_timeout, api.get_opt(&reference.name)).await;
         let map = match found {
             Ok(Ok(Some(map))) => map,
