@@ -31,7 +31,7 @@ pub(super) const MAX_LABEL: usize = 63;
 /// Longest value of an annotation.
 pub(super) const MAX_ANNOTATION: usize = 4096;
 /// Most rules about who may use an `EmailProvider`.
-pub(super) const MAX_ALLOW_RULES: usize = 64;
+pub(super) const MAX_ALLOW_RULES: usize = 32;
 /// Most mailboxes in one of them.
 pub(super) const MAX_MAILBOXES: usize = 64;
 /// Most namespaces in one of them.
