@@ -4,6 +4,7 @@
 //! request really goes to the provider's own hosts. [`crate::api::validate()`] comes first and gives better messages for what is wrong with a value alone; what is
 //! refused here needs the catalogue, or would be unsafe.
 
+mod direct;
 mod sign_in;
 
 use std::collections::BTreeMap;
@@ -180,6 +181,18 @@ pub enum ResolveError {
         /// The host of the token endpoint.
         host: String,
     },
+    /// A client's own token comes from one tenant.
+    #[error(
+        "the token endpoint is that of any tenant ({given}), and grant ClientCredentials needs one of its own: set spec.oauth2.parameters.{parameter} to the tenant's ID, or to a domain of it, for example {example}"
+    )]
+    TenantNotSpecific {
+        /// What stands for any tenant.
+        given: String,
+        /// The parameter that names a tenant.
+        parameter: String,
+        /// A value to show.
+        example: String,
+    },
     /// Who asserts accounts at the provider is the catalogue's fact.
     #[error("spec.oauth2.issuer: the issuer of provider {provider} is known ({known}): leave it out")]
     IssuerIsKnown {
@@ -226,6 +239,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
     let provider = find_provider(spec.provider.as_deref(), catalogue)?;
     check_parameters(provider, &spec.oauth2.parameters)?;
     let (token_url, refresh_url) = urls(&spec.oauth2, provider, catalogue)?;
+    direct::check_tenant(&spec.oauth2, &token_url, catalogue)?;
     let own_hosts = provider
         .map(|provider| provider.entry.token_hosts())
         .unwrap_or_default();
@@ -249,7 +263,11 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         email: spec.email.clone(),
         client_authentication: client_authentication(&spec.oauth2, at_home)?,
         authentication_with_secret: authentication_with_secret(provider),
-        rotation: rotation(&spec.oauth2, at_home)?,
+        rotation: if spec.oauth2.grant.is_direct() {
+            Rotation::None
+        } else {
+            rotation(&spec.oauth2, at_home)?
+        },
         reuse_grace: at_home.and_then(|provider| provider.entry.refresh.reuse_grace),
         default_lifetime: at_home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |provider| {
             provider.entry.access_token_lifetime.0

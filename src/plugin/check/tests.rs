@@ -45,7 +45,7 @@ fn each_problem_says_where_it_is_what_was_found_and_what_is_accepted() {
     for (change, problem) in [
         (
             ("grant: AuthorizationCode", "grant: AuthorisationCode"),
-            "spec.oauth2.grant: is \"AuthorisationCode\", accepted is one of AuthorizationCode, DeviceCode, RefreshToken (did you mean AuthorizationCode?)",
+            "spec.oauth2.grant: is \"AuthorisationCode\", accepted is one of AuthorizationCode, DeviceCode, RefreshToken, ClientCredentials, JWTBearer (did you mean AuthorizationCode?)",
         ),
         (
             ("provider: google", "Provider: google"),
