@@ -132,7 +132,7 @@ pub struct OAuth2 {
     #[x_kube(validation = Rule::new(rules::CLIENT_ID).message(rules::CLIENT_ID_MESSAGE))]
     pub client_id: Option<String>,
 
-    /// How the client proves itself at the token endpoint. Default: as the provider wants it where there is a client secret; with a key alone: PrivateKeyJWT; else None.
+    /// How the client proves itself at the token endpoint. Default: as the provider wants it where there is a client secret; with a key alone: `PrivateKeyJWT`; else `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
 

@@ -166,14 +166,14 @@ impl SigningKey {
             x5t: self.0.certificate.as_ref().map(|known| known.sha1.as_str()),
             x5t_s256: self.0.certificate.as_ref().map(|known| known.sha256.as_str()),
         };
-        let signed = format!("{}.{}", part(&header)?, part(claims)?);
+        let content = format!("{}.{}", part(&header)?, part(claims)?);
         let signer = self.0.key.choose_scheme(&SCHEMES).ok_or(NotSigned)?;
-        let signature = signer.sign(signed.as_bytes()).map_err(|_| NotSigned)?;
+        let signature = signer.sign(content.as_bytes()).map_err(|_| NotSigned)?;
         let signature = match self.0.algorithm {
             Algorithm::Rs256 => signature,
             Algorithm::Es256 => joined(&signature).ok_or(NotSigned)?,
         };
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)).into())
+        Ok(format!("{content}.{}", URL_SAFE_NO_PAD.encode(signature)).into())
     }
 }
 

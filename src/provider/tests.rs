@@ -453,54 +453,36 @@ fn a_clients_own_token_comes_from_one_tenant() {
         oauth2
     };
     for tenant in ["common", "organizations", "consumers", "Common"] {
-        let by_parameter = with(json!({"parameters": {"tenant": tenant}}));
         let url = format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token");
         let by_url = with(json!({"tokenURL": url}));
-        for said in [
-            refused(Some("microsoft"), by_parameter, json!({})),
-            refused(None, by_url.clone(), json!({})),
-            refused(Some("google"), by_url, json!({})),
-        ] {
-            assert!(
-                said.contains(&format!(
-                    "that of any tenant ({tenant}), and grant ClientCredentials needs one of its own"
-                )) && said.contains("for example contoso.onmicrosoft.com"),
-                "{said}"
-            );
-        }
+        let said = refused(None, by_url, json!({}));
+        assert!(
+            said.contains(&format!(
+                "that of any tenant ({tenant}), and grant ClientCredentials needs one of its own"
+            )) && said.contains("for example contoso.onmicrosoft.com"),
+            "{said}"
+        );
         // A person's grant may be of any tenant.
         let person = json!({"parameters": {"tenant": tenant}});
         assert!(resolve(&spec(Some("microsoft"), person, json!({})), catalogue()).is_ok());
     }
+    // Which entry offers the grant is the catalogue's business: written out, it works without one.
+    let url = "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token";
     let scope = "https://outlook.office365.com/.default";
-    let tenant = with(
-        json!({"parameters": {"tenant": "contoso.onmicrosoft.com"}, "scopes": [scope], "clientAuthentication": "PrivateKeyJWT"}),
-    );
-    let endpoints = resolve(&spec(Some("microsoft"), tenant, json!({})), catalogue()).unwrap();
-    assert_eq!(
-        endpoints.token_url.as_str(),
-        "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token"
-    );
+    let written_out = with(json!({"tokenURL": url, "scopes": [scope], "clientAuthentication": "PrivateKeyJWT"}));
+    let endpoints = resolve(&spec(None, written_out, json!({})), catalogue()).unwrap();
+    assert_eq!(endpoints.token_url.as_str(), url);
     assert_eq!(
         (endpoints.scopes.as_slice(), endpoints.rotation),
         (&[scope.to_owned()][..], Rotation::None)
     );
     assert_eq!(endpoints.sign_in, SignIn::default());
-    assert!(check_hosts(&endpoints, &[CLIENT]).is_ok());
 }
 
 #[test]
-fn a_service_account_needs_nothing_but_google_and_its_key() {
-    let delegate = json!({"grant": "JWTBearer", "refreshTokenSecretRef": null});
-    let endpoints = resolve(&spec(Some("google"), delegate, json!({})), catalogue()).unwrap();
-    assert_eq!(endpoints.token_url.as_str(), "https://oauth2.googleapis.com/token");
-    assert_eq!(endpoints.scopes, ["https://mail.google.com/"]);
-    assert!(check_hosts(&endpoints, &[CLIENT]).is_ok());
-    let elsewhere =
+fn an_assertion_is_a_credential_like_any_other() {
+    let delegate =
         json!({"grant": "JWTBearer", "refreshTokenSecretRef": null, "tokenURL": "https://evil.example/token"});
-    let endpoints = resolve(&spec(Some("google"), elsewhere, json!({})), catalogue()).unwrap();
-    assert!(
-        check_hosts(&endpoints, &[CLIENT]).is_err(),
-        "an assertion is a credential"
-    );
+    let endpoints = resolve(&spec(None, delegate, json!({})), catalogue()).unwrap();
+    assert!(check_hosts(&endpoints, &[CLIENT]).is_err());
 }

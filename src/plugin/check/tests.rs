@@ -136,6 +136,22 @@ fn one_bad_document_hides_no_other_and_lists_are_opened() {
     );
 }
 
+/// Also where no address of sign-in pages is given.
+#[test]
+fn a_token_that_opens_more_than_one_mailbox_is_told_of() {
+    let own = GOOD.replace("  provider: google\n", "").replace(
+        "grant: AuthorizationCode",
+        "grant: ClientCredentials\n    tokenURL: https://id.example.com/token",
+    );
+    let found = checked(&own);
+    assert_eq!(found.problems, Vec::<String>::new());
+    assert!(
+        found.advice[0].contains("may open more than support@example.com"),
+        "{found:?}"
+    );
+    assert_eq!(checked(GOOD).advice, Vec::<String>::new());
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
 

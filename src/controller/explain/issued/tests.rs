@@ -10,7 +10,7 @@ use crate::{
 const START: &str = "2026-11-25T10:00:00Z";
 
 fn endpoints(grant: &str) -> Endpoints {
-    let spec = json!({"email": "support@example.com", "provider": "google", "oauth2": {"grant": grant, "clientCredentialsRef": {"name": "c"}}});
+    let spec = json!({"email": "support@example.com", "oauth2": {"grant": grant, "tokenURL": "https://id.example.com/token", "clientCredentialsRef": {"name": "c"}}});
     resolve(&serde_json::from_value(spec).unwrap(), Catalogue::built_in().unwrap()).unwrap()
 }
 
