@@ -81,6 +81,26 @@ fn every_manifest_of_the_readme_is_valid() {
     }
 }
 
+#[test]
+fn every_asset_in_a_guide_is_one_that_the_api_accepts() {
+    let guides = fs::read_dir(root().join("docs/providers")).unwrap();
+    let mut assets = 0;
+    for guide in guides.map(|entry| entry.unwrap().path()) {
+        let text = fs::read_to_string(&guide).unwrap();
+        let blocks = text
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        for block in blocks.filter(|block| block.contains("kind: EmailAsset")) {
+            let asset: EmailAsset = serde_saphyr::from_str(block).unwrap();
+            let checked = emailasset::api::validate(&asset, &emailasset::api::AllowedKeys::default());
+            assert_eq!(checked, Ok(()), "{}: {block}", guide.display());
+            assets += 1;
+        }
+    }
+    assert!(assets >= 6, "only {assets} assets were found");
+}
+
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }

@@ -1,6 +1,7 @@
 //! One pass over one asset: decide, act, decide again on what the acts returned, until nothing is left to do; then say how the asset stands.
 
 mod device;
+mod issue;
 mod obtain;
 mod tidy;
 
@@ -261,7 +262,8 @@ impl Pass {
         let binding = lifecycle::may_sign_in(&world).map_err(consent::not_possible)?;
         let bundle = self.ca_bundle().await;
         let bundle = bundle.map_err(|failure| consent::not_possible(failure.message))?;
-        let client = self.client_credentials(&binding.client_id);
+        let client = self.client_credentials(&binding.client_id).await;
+        let client = client.map_err(|failure| consent::not_possible(failure.message))?;
         Signer::new(self, world, binding, client, bundle)
     }
 

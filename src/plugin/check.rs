@@ -23,7 +23,7 @@ use super::arguments::CheckArguments;
 use super::exit::{Exit, Problem};
 use super::files;
 use super::terminal::{Screen, harmless, print, tell};
-use crate::api::{self, AllowedKeys, EmailAsset};
+use crate::api::{self, AllowedKeys, EmailAsset, Grant};
 use crate::provider::{self, Catalogue};
 
 const API_VERSION: &str = "emailasset.dev/v1alpha1";
@@ -141,7 +141,7 @@ fn check(sources: &[(String, String)], rules: &Rules) -> Result<Checked, String>
                 About::Asset => {
                     checked.assets += 1;
                     match asset(value, &schema, rules, catalogue, &clients) {
-                        Ok(advice) => checked.advice.extend(advice.map(|advice| place.says(&advice))),
+                        Ok(advice) => checked.advice.extend(advice.iter().map(|advice| place.says(advice))),
                         Err(problems) => checked
                             .problems
                             .extend(problems.iter().map(|problem| place.says(problem))),
@@ -197,14 +197,14 @@ fn asset_schema() -> Option<Value> {
     definition.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned()
 }
 
-/// The advice for an asset without errors, or its errors.
+/// Advice for an asset without errors, or its errors.
 fn asset(
     value: &Value,
     schema: &Value,
     rules: &Rules,
     catalogue: &Catalogue,
     clients: &[ClientFile],
-) -> Result<Option<String>, Vec<String>> {
+) -> Result<Vec<String>, Vec<String>> {
     let mut problems = misplaced(value);
     match (schema.pointer("/properties/spec"), value.get("spec")) {
         (Some(schema), Some(written)) if !written.is_null() => {
@@ -225,11 +225,24 @@ fn asset(
         return Err(violations.iter().map(ToString::to_string).collect());
     }
     let endpoints = provider::resolve(&asset.spec, catalogue).map_err(|error| vec![error.to_string()])?;
-    let Some(public_url) = &rules.public_url else {
-        return Ok(None);
-    };
-    let redirect_uri = clients::redirect_uri(&asset, &endpoints, public_url);
-    Ok(redirect_uri.and_then(|redirect_uri| clients::advice(&asset, &redirect_uri, clients)))
+    let redirect_uri = rules
+        .public_url
+        .as_ref()
+        .and_then(|public_url| clients::redirect_uri(&asset, &endpoints, public_url));
+    let callback = redirect_uri.and_then(|redirect_uri| clients::advice(&asset, &redirect_uri, clients));
+    Ok(callback.into_iter().chain(opens_more(&asset)).collect())
+}
+
+/// What a person should know who gives a token Secret away.
+fn opens_more(asset: &EmailAsset) -> Option<String> {
+    (asset.spec.oauth2.grant == Grant::ClientCredentials).then(|| {
+        format!(
+            "grant ClientCredentials: the token in Secret {} is the client's own, and may open more than {}. At Exchange it opens every mailbox that the app may open, for whoever \
+             reads that Secret: give the app no more mailboxes than it needs",
+            asset.token_secret_name(),
+            harmless(&asset.spec.email, 254)
+        )
+    })
 }
 
 /// Said beside what the schema finds: a person wants to correct all at once.
