@@ -178,7 +178,10 @@ fn a_key_that_cannot_be_used_is_told_apart_from_the_others_and_not_repeated() {
         (old_encrypted.into(), "is encrypted with a passphrase"),
         (ec_pem(&p384), "found an EC key on another curve"),
         (ec_pem(&ed25519), "found an Ed25519 key"),
-        (pem("RSA PRIVATE KEY", SHORT_RSA), "found an RSA key of less than 2048 bits"),
+        (
+            pem("RSA PRIVATE KEY", SHORT_RSA),
+            "found an RSA key of less than 2048 bits",
+        ),
         (
             pem("PRIVATE KEY", &RSA[..RSA.len() - 100]),
             "found a key that is damaged or cut short",
