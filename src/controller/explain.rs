@@ -3,6 +3,7 @@
 mod issued;
 
 pub(super) use self::issued::{Before, not_issued};
+use super::federation::NoToken;
 use crate::{
     api::{FailureClass, Reason},
     lifecycle::{self, Failure, History, Names, Redeem, Source},
@@ -301,11 +302,15 @@ pub(super) fn no_ca_bundle(message: String) -> Failure {
     }
 }
 
-/// The operator has no identity of its own that this asset could use.
-pub(super) fn no_federated_token(message: String) -> Failure {
+/// The operator has no identity of its own that this asset could use, or cannot show it now.
+pub(super) fn no_federated_token(problem: NoToken) -> Failure {
+    let (class, reason, message) = match problem {
+        NoToken::NotGiven(message) => (FailureClass::AdminConfig, Reason::ClientMissing, message),
+        NoToken::Unreadable(message) => (FailureClass::Retry, Reason::Retrying, message),
+    };
     Failure {
-        class: FailureClass::AdminConfig,
-        reason: Reason::ClientMissing,
+        class,
+        reason,
         code: "federated_token".to_owned(),
         message,
         retry_after: None,

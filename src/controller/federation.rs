@@ -26,16 +26,27 @@ pub struct Federation {
     pub hosts: Vec<Authority>,
 }
 
+/// Why there is no token to send, for people: what is wrong and the next step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoToken {
+    /// The settings do not give this asset one: an admin of the operator must act.
+    NotGiven(String),
+    /// The file cannot be read now. The kubelet may be about to replace it.
+    Unreadable(String),
+}
+
 impl Federation {
     /// The token as it stands in the file now, for an asset of this namespace under this client.
     ///
     /// # Errors
-    /// What is wrong and the next step, for people.
-    pub(super) async fn token(&self, namespace: &str, client_id: &str) -> Result<SecretString, String> {
+    /// See [`NoToken`].
+    pub(super) async fn token(&self, namespace: &str, client_id: &str) -> Result<SecretString, NoToken> {
         let Some(file) = &self.file else {
-            return Err("spec.oauth2.clientAuthentication is FederatedToken, and the operator has no identity of its own to show: an admin of the operator mounts a projected \
-                        ServiceAccount token and starts it with --federated-token-file (docs/providers/microsoft-app.md)."
-                .to_owned());
+            return Err(NoToken::NotGiven(
+                "spec.oauth2.clientAuthentication is FederatedToken, and the operator has no identity of its own to show: an admin of the operator mounts a projected \
+                 ServiceAccount token and starts it with --federated-token-file (docs/providers/microsoft-app.md)."
+                    .to_owned(),
+            ));
         };
         let allows = |entry: &String| {
             entry
@@ -43,15 +54,16 @@ impl Federation {
                 .is_some_and(|(place, client)| client == client_id && (place == namespace || place == "*"))
         };
         if !self.clients.iter().any(allows) {
-            return Err(format!(
+            return Err(NoToken::NotGiven(format!(
                 "Assets of namespace {namespace} may not use client {client_id} with the operator's own identity (clientAuthentication FederatedToken). If they shall, an admin \
                  of the operator starts it with --federated-client {namespace}/{client_id}"
-            ));
+            )));
         }
         let unreadable = |problem: &str| {
-            format!(
-                "The operator's own identity cannot be read: the file of --federated-token-file {problem}. An admin of the operator looks after it; it is read again at the next try."
-            )
+            NoToken::Unreadable(format!(
+                "The operator's own identity cannot be shown: the file of --federated-token-file {problem}. It is read again at the next try; if it stays like this, an admin of the \
+                 operator looks after it."
+            ))
         };
         let text = read(file).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => unreadable("does not exist"),

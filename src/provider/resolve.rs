@@ -580,12 +580,15 @@ fn client_authentication(
     }
 }
 
-/// The entry's favourite; elsewhere what every server must take (RFC 6749 §2.3.1).
+/// The entry's favourite of the ways that a secret can be sent; elsewhere what every server must take (RFC 6749 §2.3.1).
 fn authentication_with_secret(provider: Option<Provider<'_>>) -> ClientAuthentication {
-    provider
-        .and_then(|provider| provider.entry.client_authentication.first().copied())
-        .filter(|method| *method != ClientAuthentication::None)
-        .unwrap_or(ClientAuthentication::ClientSecretBasic)
+    use ClientAuthentication::{ClientSecretBasic, ClientSecretPost};
+    let mut taken = provider
+        .into_iter()
+        .flat_map(|provider| provider.entry.client_authentication.iter().copied());
+    taken
+        .find(|method| matches!(method, ClientSecretBasic | ClientSecretPost))
+        .unwrap_or(ClientSecretBasic)
 }
 
 /// Strict is the safe guess: it never redeems a refresh token twice.

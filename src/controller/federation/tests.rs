@@ -10,6 +10,25 @@ fn federation(file: Option<&Path>) -> Federation {
     }
 }
 
+/// What is said where no token can be had.
+async fn refused(federation: &Federation, namespace: &str, client: &str) -> NoToken {
+    federation.token(namespace, client).await.unwrap_err()
+}
+
+fn not_given(problem: NoToken) -> String {
+    match problem {
+        NoToken::NotGiven(said) => said,
+        NoToken::Unreadable(said) => panic!("{said}"),
+    }
+}
+
+fn unreadable(problem: NoToken) -> String {
+    match problem {
+        NoToken::Unreadable(said) => said,
+        NoToken::NotGiven(said) => panic!("{said}"),
+    }
+}
+
 #[tokio::test]
 async fn the_file_is_read_for_each_request() {
     let directory = tempfile::tempdir().unwrap();
@@ -21,7 +40,7 @@ async fn the_file_is_read_for_each_request() {
         assert_eq!(token.expose_secret(), text.trim());
     }
     std::fs::remove_file(&file).unwrap();
-    let said = federation.token("helpdesk", "app-1").await.unwrap_err();
+    let said = unreadable(refused(&federation, "helpdesk", "app-1").await);
     assert!(said.contains("--federated-token-file does not exist"), "{said}");
 }
 
@@ -43,13 +62,13 @@ async fn a_namespace_uses_the_clients_that_the_settings_give_it_and_no_other() {
         ("helpdesk", "app-1/app-1"),
         ("*", "app-1"),
     ] {
-        let said = federation.token(namespace, client).await.unwrap_err();
+        let said = not_given(refused(&federation, namespace, client).await);
         assert!(
             said.ends_with(&format!("--federated-client {namespace}/{client}")),
             "{said}"
         );
     }
-    let none = Federation::default().token("helpdesk", "app-1").await.unwrap_err();
+    let none = not_given(refused(&Federation::default(), "helpdesk", "app-1").await);
     assert!(none.contains("--federated-token-file"), "{none}");
 }
 
@@ -66,7 +85,7 @@ async fn a_file_that_holds_no_token_is_told_without_its_contents() {
         (large.as_bytes(), "is larger than a token"),
     ] {
         std::fs::write(&file, text).unwrap();
-        let said = federation.token("helpdesk", "app-1").await.unwrap_err();
+        let said = unreadable(refused(&federation, "helpdesk", "app-1").await);
         assert!(said.contains(expected) && !said.contains("hush"), "{said}");
     }
 }
