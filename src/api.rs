@@ -33,7 +33,7 @@ pub mod validate;
 pub use conditions::{ConditionType, FailureClass, Reason};
 pub use crd::{crd, crd_yaml, provider_crd, provider_crd_yaml};
 pub use provider::{
-    AllowRule, AllowedNamespaces, EmailProvider, EmailProviderSpec, EmailProviderStatus, NamespaceSelector,
+    AllowRule, AllowedNamespaces, AppWideToken, EmailProvider, EmailProviderSpec, EmailProviderStatus, NamespaceSelector,
     ProviderOAuth2,
 };
 pub use spec::{

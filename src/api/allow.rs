@@ -41,6 +41,8 @@ pub enum NotCovered {
         /// The grant.
         grant: Grant,
     },
+    /// Tokens that open more than the one mailbox.
+    AppWide,
     /// Each for itself is covered, but not by the same rule.
     Together,
 }
@@ -73,6 +75,9 @@ impl fmt::Display for NotCovered {
                     )
                 }
             }
+            Self::AppWide => formatter.write_str(
+                "the tokens of grant ClientCredentials open every mailbox that the app may open, and its spec.appWideToken does not say Acknowledged",
+            ),
             Self::Together => formatter.write_str(
                 "no single rule in its spec.allow covers email, username and loginEmail of this asset together",
             ),
@@ -101,6 +106,9 @@ impl EmailProviderSpec {
         let with_grant: Vec<&AllowRule> = here.into_iter().filter(|rule| rule.covers_grant(grant)).collect();
         if with_grant.is_empty() {
             return Err(NotCovered::Grant(grant));
+        }
+        if grant == Grant::ClientCredentials && self.app_wide_token.is_none() {
+            return Err(NotCovered::AppWide);
         }
         let names = applicant.names();
         let whole = |rule: &&AllowRule| names.iter().all(|(_, name)| rule.covers_name(name, grant));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -70,6 +70,19 @@ pub struct EmailProviderSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = rules::MAX_ALLOW_RULES))]
     pub allow: Vec<AllowRule>,
+
+    /// Needed for grant `ClientCredentials`: each of its tokens opens every mailbox that the app may open, whatever mailbox the asset names, and so does whoever
+    /// can read the token Secret. `Acknowledged` says that you know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub app_wide_token: Option<AppWideToken>,
+}
+
+/// `Acknowledged`: the app's tokens may open more than the one mailbox of the asset, and that is meant.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[schemars(inline)]
+pub enum AppWideToken {
+    /// It is known and meant.
+    Acknowledged,
 }
 
 /// The OAuth client of an `EmailProvider`, and what is different from the catalogue's entry.
@@ -80,7 +93,8 @@ pub struct EmailProviderSpec {
 #[serde(rename_all = "camelCase")]
 pub struct ProviderOAuth2 {
     /// Secret of the operator's own namespace with the OAuth client: keys `client_id` and, unless it is a public client, `client_secret`; or `client_secret.json`
-    /// as Google's console downloads it.
+    /// as Google's console downloads it; or `tls.key` and `tls.crt`, with which the client signs (`PrivateKeyJWT`); or a service account's key file, for grant
+    /// `JWTBearer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_credentials_ref: Option<NameRef>,
 
@@ -90,7 +104,8 @@ pub struct ProviderOAuth2 {
     #[x_kube(validation = Rule::new(rules::CLIENT_ID).message(rules::CLIENT_ID_MESSAGE))]
     pub client_id: Option<String>,
 
-    /// How the client proves itself at the token endpoint. Default: as the provider wants it; without a client secret: None.
+    /// How the client proves itself at the token endpoint. Default: as the provider wants it where there is a client secret; with a key alone: `PrivateKeyJWT`; else
+    /// `None`. `FederatedToken` needs the operator's word for its own namespace and this client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
 
@@ -233,17 +248,19 @@ impl EmailProviderSpec {
         spec.pop3.clone_from(&self.pop3);
         let oauth2 = &mut spec.oauth2;
         oauth2.client_credentials_ref = shared.client_credentials_ref;
-        oauth2.client_id = shared.client_id;
-        oauth2.client_authentication = shared.client_authentication;
+        // What a grant has no use for is no contradiction here: the provider serves several grants.
+        let for_client = oauth2.grant != Grant::JwtBearer;
+        oauth2.client_id = shared.client_id.filter(|_| for_client);
+        oauth2.client_authentication = shared.client_authentication.filter(|_| for_client);
         oauth2.parameters = shared.parameters;
         oauth2.issuer = shared.issuer;
         oauth2.authorization_url = shared.authorization_url;
         oauth2.device_authorization_url = shared.device_authorization_url;
         oauth2.token_url = shared.token_url;
-        oauth2.refresh_url = shared.refresh_url;
+        oauth2.refresh_url = shared.refresh_url.filter(|_| !oauth2.grant.is_direct());
         oauth2.revocation_url = shared.revocation_url;
         oauth2.scopes = shared.scopes;
-        oauth2.rotation = shared.rotation;
+        oauth2.rotation = shared.rotation.filter(|_| !oauth2.grant.is_direct());
         oauth2.prompt = shared.prompt.filter(|_| oauth2.grant == Grant::AuthorizationCode);
         oauth2.ca_bundle_ref = shared.ca_bundle_ref;
         spec

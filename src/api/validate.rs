@@ -224,8 +224,7 @@ impl Check {
     fn shared(&mut self, spec: &EmailAssetSpec) {
         let oauth2 = &spec.oauth2;
         let Some(provider) = &spec.provider_ref else {
-            let named = oauth2.client_credentials_ref.is_some() || oauth2.client_id.is_some();
-            return self.require(named, "spec.oauth2.clientCredentialsRef", rules::CLIENT_NAMED_MESSAGE);
+            return self.own_client(oauth2);
         };
         self.object_name("spec.providerRef.name", &provider.name);
         self.require(spec.provider.is_none(), "spec.providerRef", rules::ONE_PROVIDER_MESSAGE);
@@ -242,6 +241,25 @@ impl Check {
             servers.into_iter().all(Option::is_none),
             "spec.providerRef",
             rules::SHARED_SERVERS_MESSAGE,
+        );
+    }
+
+    /// The client that an asset without an `EmailProvider` names itself.
+    fn own_client(&mut self, oauth2: &OAuth2) {
+        const CLIENT: &str = "spec.oauth2.clientCredentialsRef";
+        let in_secret = oauth2.client_credentials_ref.is_some();
+        let for_person = oauth2.grant != Grant::JwtBearer;
+        let named = in_secret || oauth2.client_id.is_some() || !for_person;
+        self.require(named, CLIENT, rules::CLIENT_NAMED_MESSAGE);
+        self.require(in_secret || for_person, CLIENT, rules::ACCOUNT_NAMED_MESSAGE);
+        let proves = match oauth2.client_authentication {
+            Some(method) => method != ClientAuthentication::None,
+            None => in_secret,
+        };
+        self.require(
+            oauth2.grant != Grant::ClientCredentials || proves,
+            "spec.oauth2.clientAuthentication",
+            rules::CLIENT_PROVES_ITSELF_MESSAGE,
         );
     }
 
@@ -350,20 +368,45 @@ impl Check {
 
     fn client(&mut self, oauth2: &OAuth2) {
         let has_secret = oauth2.client_credentials_ref.is_some();
-        let public = oauth2
-            .client_authentication
-            .is_none_or(|method| method == ClientAuthentication::None);
+        let without_secret = oauth2.client_authentication.is_none_or(|method| {
+            matches!(
+                method,
+                ClientAuthentication::None | ClientAuthentication::FederatedToken
+            )
+        });
         self.require(
-            public || has_secret,
+            without_secret || has_secret,
             "spec.oauth2.clientCredentialsRef",
             rules::CLIENT_HAS_SECRET_MESSAGE,
         );
+        self.direct(oauth2);
         let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some();
         self.require(
             oauth2.rotation.is_none() || elsewhere,
             "spec.oauth2.rotation",
             rules::ROTATION_IS_KNOWN_MESSAGE,
         );
+    }
+
+    /// What the grants without a person and a refresh token need, and what they have no use for.
+    fn direct(&mut self, oauth2: &OAuth2) {
+        let field = |name: &str| format!("spec.oauth2.{name}");
+        if oauth2.grant == Grant::JwtBearer {
+            let unused = oauth2.client_id.is_none();
+            self.require(unused, &field("clientID"), rules::CLIENT_ID_USED_MESSAGE);
+            let unused = oauth2.client_authentication.is_none();
+            self.require(
+                unused,
+                &field("clientAuthentication"),
+                rules::AUTHENTICATION_USED_MESSAGE,
+            );
+        }
+        if oauth2.grant.is_direct() {
+            let unused = oauth2.refresh_url.is_none();
+            self.require(unused, &field("refreshURL"), rules::REFRESH_USED_MESSAGE);
+            let unused = oauth2.rotation.is_none();
+            self.require(unused, &field("rotation"), rules::ROTATION_USED_MESSAGE);
+        }
     }
 
     fn parameters(&mut self, parameters: &BTreeMap<String, String>) {

@@ -33,7 +33,7 @@ use super::{context::Context, observe::now, redeem::Chain, watch::Synced};
 use crate::{
     api::{
         self, ConditionType, EmailAsset, EmailAssetSpec, EmailProvider, EmailProviderStatus, EndpointsStatus, Grant,
-        Reason, allow::Applicant, names,
+        OAuth2, Reason, allow::Applicant, names,
     },
     leader::Leadership,
     provider,
@@ -478,7 +478,7 @@ async fn stands(context: &Context, provider: &EmailProvider) -> Result<Stands, (
     };
     if let Some(client) = &provider.spec.oauth2.client_credentials_ref {
         let key = Key::new(&context.settings.own_namespace, &client.name);
-        if let Some(complaint) = client_complaint(context, &key, spec.oauth2.client_id.is_some()).await? {
+        if let Some(complaint) = client_complaint(context, &key, &spec.oauth2).await? {
             return broken(Reason::ClientMissing, complaint);
         }
     }
@@ -515,7 +515,7 @@ fn probe(provider: &EmailProvider) -> EmailAssetSpec {
 }
 
 /// What is wrong with the client's Secret.
-async fn client_complaint(context: &Context, key: &Key, named: bool) -> Result<Option<String>, ()> {
+async fn client_complaint(context: &Context, key: &Key, oauth2: &OAuth2) -> Result<Option<String>, ()> {
     const PURPOSE: &str = "the OAuth client, spec.oauth2.clientCredentialsRef, in the operator's namespace";
     let create = "--from-literal=client_id=… --from-literal=client_secret=…";
     let missing = || Ok(Some(inputs::missing(key, PURPOSE, create)));
@@ -544,13 +544,7 @@ async fn client_complaint(context: &Context, key: &Key, named: bool) -> Result<O
             }
         },
     };
-    Ok(match client {
-        Ok(client) if client.id.is_none() && !named => Some(format!(
-            "Secret {key} has no key client_id, and spec.oauth2.clientID is not set: expected the OAuth client's ID in one of the two."
-        )),
-        Ok(_) => None,
-        Err(complaint) => Some(complaint),
-    })
+    Ok(client.and_then(|client| inputs::client_id(key, &client, oauth2)).err())
 }
 
 /// The status that says so. A condition's time changes with its status alone.

@@ -204,6 +204,41 @@ fn grants_without_a_person_must_be_named_and_need_the_very_address() {
 }
 
 #[test]
+fn tokens_that_open_more_than_the_one_mailbox_must_be_acknowledged() {
+    let allow = rule(
+        &json!(["support@example.com"]),
+        &json!(["ClientCredentials", "JWTBearer"]),
+    );
+    let app_wide = json!({"oauth2": {"grant": "ClientCredentials"}});
+    assert_eq!(ask(&allow, &app_wide), Err(NotCovered::AppWide));
+    let acknowledged = EmailProviderSpec {
+        app_wide_token: Some(crate::api::AppWideToken::Acknowledged),
+        ..provider(&allow)
+    };
+    let ask = |spec: &Value| {
+        acknowledged.permits(&Applicant {
+            namespace: "helpdesk",
+            labels: None,
+            spec: &asset(spec),
+            account: None,
+        })
+    };
+    assert_eq!(ask(&app_wide), Ok(()));
+    let other = json!({"email": "boss@example.com", "oauth2": {"grant": "ClientCredentials"}});
+    assert!(matches!(ask(&other), Err(NotCovered::Name { .. })));
+    // A service account's token is for one mailbox.
+    assert_eq!(ask(&json!({"oauth2": {"grant": "JWTBearer"}})), Ok(()));
+    let wildcard = rule(&json!(["*@example.com"]), &json!(["JWTBearer"]));
+    let refusal = provider(&wildcard).permits(&Applicant {
+        namespace: "helpdesk",
+        labels: None,
+        spec: &asset(&json!({"oauth2": {"grant": "JWTBearer"}})),
+        account: None,
+    });
+    assert!(matches!(refusal, Err(NotCovered::Name { .. })), "{refusal:?}");
+}
+
+#[test]
 fn a_refusal_tells_what_is_not_covered_and_nothing_of_other_teams() {
     let allow = json!([
         {"namespaces": {"names": ["treasury"]}, "mailboxes": ["cfo@example.com"]},

@@ -56,8 +56,13 @@ impl Deployed {
                 "crd/emailproviders.emailasset.dev",
             ])
             .await;
+        Self::of(&rendered)
+    }
+
+    /// What kustomize has rendered, without applying it.
+    pub(crate) fn of(rendered: &str) -> Self {
         Self {
-            objects: Arc::new(serde_saphyr::from_multiple(&rendered).expect("kustomize renders YAML")),
+            objects: Arc::new(serde_saphyr::from_multiple(rendered).expect("kustomize renders YAML")),
         }
     }
 
