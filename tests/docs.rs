@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use emailasset::api::{EmailAsset, Reason};
+use emailasset::api::{EmailAsset, EmailProvider, Reason, validate_provider};
 
 #[path = "docs/providers.rs"]
 mod providers;
@@ -107,6 +107,21 @@ fn every_asset_in_the_documents_passes_the_operators_own_rules() {
     }
     let of_readme = pages_with_assets.iter().filter(|page| page.ends_with("README.md"));
     assert_eq!(of_readme.count(), 3, "Google, Microsoft and a server of one's own");
+}
+
+#[test]
+fn every_email_provider_in_the_documents_passes_the_operators_own_rules() {
+    let mut tried = 0;
+    for page in pages() {
+        for block in blocks(&page) {
+            if block.text.lines().any(|line| line == "kind: EmailProvider") {
+                let provider: EmailProvider = serde_saphyr::from_str(&block.text).unwrap();
+                assert_eq!(validate_provider(&provider), Ok(()), "{}", page.display());
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 0, "no EmailProvider is shown");
 }
 
 #[test]

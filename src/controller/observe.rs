@@ -457,10 +457,13 @@ impl Pass {
         InputVersion(format!("{secret}/{key}"))
     }
 
-    /// The edition of the client Secret together with what the spec puts over its contents: either of the two can change the client.
+    /// The edition of the client Secret together with what the spec, or its `EmailProvider`, puts over its contents: each can change the client.
     pub(super) fn client_edition(&self, seen: &Seen) -> InputVersion {
         let InputVersion(mut edition) = seen.version();
         let oauth2 = &self.asset.spec.oauth2;
+        if let Backing::Shared(provider) = &self.backing {
+            edition = format!("{edition}/{}", edition_of(provider));
+        }
         if let Some(id) = &oauth2.client_id {
             edition = format!("{edition}/{id}");
         }
@@ -624,6 +627,14 @@ impl Pass {
     pub(super) fn token_key(&self) -> Key {
         Key::new(&self.key.namespace, &self.asset.token_secret_name())
     }
+}
+
+/// What tells two editions of an `EmailProvider` apart as far as a request depends on it: a mistake that is corrected there ends the wait of its assets. Its rules are
+/// no part of it, so a change of them is nothing to note in each asset's Secrets.
+fn edition_of(provider: &EmailProvider) -> String {
+    let spec = &provider.spec;
+    let text = serde_json::to_string(&(&spec.provider, &spec.oauth2)).unwrap_or_default();
+    format!("{:x}", Sha256::digest(text)).chars().take(12).collect()
 }
 
 /// An `EmailProvider` in a sentence.

@@ -144,6 +144,15 @@ impl Shared {
         .await
     }
 
+    /// Waits until the operator has looked at the provider as it is now.
+    async fn wait_for_provider_seen(&self, name: &str) {
+        wait_for(&self.providers, name, "the operator has seen it", |provider| {
+            let seen = provider.status.as_ref().and_then(|status| status.observed_generation);
+            seen == provider.metadata.generation
+        })
+        .await;
+    }
+
     async fn request_refresh(&self, asset: &str, value: &str) {
         let patch = json!({"metadata": {"annotations": {"emailasset.dev/refresh": value}}});
         self.assets
@@ -198,7 +207,10 @@ async fn a_team_uses_a_client_that_it_cannot_read_and_whose_trouble_reaches_only
         .operator_with(&["--watch-namespace", &shared.team], &[])
         .await;
     shared
-        .apply_provider("corp", shared.rule(&["alice@example.com", "bob@example.com"]))
+        .apply_provider(
+            "corp",
+            shared.rule(&["alice@example.com", "bob@example.com", "dave@example.com"]),
+        )
         .await;
     shared.wait_for_provider("corp", "True", "Usable").await;
     let table = shared.stage.cluster.kubectl(&["get", "emp", "corp"]).await;
@@ -285,9 +297,28 @@ async fn a_team_uses_a_client_that_it_cannot_read_and_whose_trouble_reaches_only
     assert_eq!(condition(&failing, Ready).unwrap().0, "True");
     let message = condition(&failing, Refreshed).unwrap().2;
     assert!(!message.contains("shared-client"), "{message}");
-    // Mended: nobody has to tell the asset.
     shared.put_client_secret(&right).await;
+    shared.request_refresh("alice", "2").await;
     shared.wait("alice", Refreshed, "True", "Refreshed").await;
+
+    // A first token fails for a mistake of the provider's, and its correction ends the wait of a quarter of an hour.
+    let token_url = |url: String| {
+        let patch = json!({"spec": {"oauth2": {"tokenURL": url}}});
+        let providers = shared.providers.clone();
+        async move {
+            providers
+                .patch("corp", &PatchParams::default(), &Patch::Merge(&patch))
+                .await
+                .unwrap();
+        }
+    };
+    let endpoints = &shared.stage.server.endpoints;
+    token_url(format!("{}/no-such-endpoint", endpoints.url)).await;
+    shared.wait_for_provider_seen("corp").await;
+    shared.asset("bob", "corp").await;
+    shared.wait("bob", Ready, "False", "EndpointUnusable").await;
+    token_url(endpoints.token_url.clone()).await;
+    shared.wait("bob", Ready, "True", "Fresh").await;
 
     // The client goes, and comes back.
     shared
@@ -329,15 +360,18 @@ async fn a_team_uses_a_client_that_it_cannot_read_and_whose_trouble_reaches_only
     assert_eq!(condition(&left, Authorized).unwrap().0, "True");
     assert!(condition(&left, Stalled).is_none());
     assert_eq!(shared.token("alice").await.data, before.data);
-    shared.asset("bob", "corp").await;
-    let new = shared.wait("bob", Ready, "False", "ProviderNotReady").await;
+    shared.asset("dave", "corp").await;
+    let new = shared.wait("dave", Ready, "False", "ProviderNotReady").await;
     let message = condition(&new, Ready).unwrap().2;
     assert!(message.contains("does not exist"), "{message}");
     shared
-        .apply_provider("corp", shared.rule(&["alice@example.com", "bob@example.com"]))
+        .apply_provider(
+            "corp",
+            shared.rule(&["alice@example.com", "bob@example.com", "dave@example.com"]),
+        )
         .await;
     shared.wait("alice", Refreshed, "True", "Refreshed").await;
-    shared.wait("bob", Ready, "True", "Fresh").await;
+    shared.wait("dave", Ready, "True", "Fresh").await;
 
     // All this was nobody else's business.
     let still = shared.assets.get("carol").await.unwrap();
