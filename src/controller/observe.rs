@@ -442,7 +442,7 @@ impl Pass {
             .filter(|(version, _)| *version == self.client_edition(&seen));
         match read {
             Some((_, Err(complaint))) => Input::Unusable(complaint.clone()),
-            Some((version, Ok(client))) => match inputs::client_id(&key, client, oauth2) {
+            Some((version, Ok(client))) => match inputs::client_id(key, client, oauth2) {
                 Ok(id) => Input::Read(version.clone(), id),
                 Err(complaint) => Input::Unusable(complaint),
             },

@@ -22,11 +22,12 @@ const WHERE_IT_WORKS: &[(&str, &str)] = &[
     ("secrets",                   "create"), ("secrets",                "patch"),  ("secrets", "delete"),
     ("configmaps",                "get"),
     ("emailasset.dev/emailassets", "list"), ("emailasset.dev/emailassets", "watch"),
+    ("emailasset.dev/emailassets", "patch"),
     ("emailasset.dev/emailassets/status", "get"), ("emailasset.dev/emailassets/status", "patch"),
     ("events.k8s.io/events",      "create"), ("events.k8s.io/events",   "patch"),
 ];
 
-/// And for the whole cluster, where EmailProviders are used.
+/// And for the whole cluster, where `EmailProvider`s are used.
 #[rustfmt::skip]
 const FOR_PROVIDERS: &[(&str, &str)] = &[
     ("emailasset.dev/emailproviders", "list"), ("emailasset.dev/emailproviders", "watch"),
@@ -67,7 +68,6 @@ const DENIED: &[(&str, &str, &str, &str, &str)] = &[
     ("coordination.k8s.io",       "leases",                "update",           "emailasset-system", "another"),
     ("emailasset.dev",            "emailassets",           "create",           "helpdesk",          ""),
     ("emailasset.dev",            "emailassets",           "update",           "helpdesk",          "support"),
-    ("emailasset.dev",            "emailassets",           "patch",            "helpdesk",          "support"),
     ("emailasset.dev",            "emailassets",           "delete",           "helpdesk",          "support"),
     ("emailasset.dev",            "emailassets/status",    "update",           "helpdesk",          "support"),
     ("rbac.authorization.k8s.io", "clusterroles",          "escalate",         "",                  ""),

@@ -19,7 +19,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// A cluster of its own: an operator that may see EmailProviders writes the status of all of them.
+    /// A cluster of its own: an operator that may see `EmailProvider`s writes the status of all of them.
     async fn set() -> Self {
         let cluster: &'static Cluster = Box::leak(Box::new(Cluster::own().await));
         let stage = Stage::set_in(cluster, "platform").await;
@@ -118,6 +118,41 @@ impl Shared {
             .expect("the asset is accepted")
     }
 
+    /// An asset of the team with a client of its own, which no `EmailProvider` concerns.
+    async fn asset_of_its_own(&self) -> EmailAsset {
+        let client = self.stage.secrets.get("oauth-client").await.unwrap();
+        let own_client = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "own-client", "annotations": {"emailasset.dev/hosts": self.stage.host()}},
+            "stringData": {"client_id": text(&client, "client_id"), "client_secret": text(&client, "client_secret")},
+        });
+        let parameters = PatchParams::apply("dev").force();
+        self.secrets
+            .patch("own-client", &parameters, &Patch::Apply(&own_client))
+            .await
+            .unwrap();
+        let minted = self.stage.server.mint(crate::support::CLIENT, &mailbox("carol")).await;
+        let seed = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "carol-seed", "annotations": {"emailasset.dev/hosts": self.stage.host()}},
+            "stringData": {"refresh_token": minted.refresh_token},
+        });
+        self.secrets
+            .patch("carol-seed", &parameters, &Patch::Apply(&seed))
+            .await
+            .unwrap();
+        let manifest = self.stage.manifest(
+            "carol",
+            "None",
+            &json!({"oauth2": {"clientCredentialsRef": {"name": "own-client"}}}),
+        );
+        self.assets
+            .patch("carol", &parameters, &Patch::Apply(&manifest))
+            .await
+            .unwrap();
+        self.wait("carol", Ready, "True", "Fresh").await
+    }
+
     async fn wait(&self, asset: &str, kind: emailasset::api::ConditionType, status: &str, reason: &str) -> EmailAsset {
         wait_for(
             &self.assets,
@@ -200,7 +235,7 @@ async fn may_see_providers(cluster: &Cluster, namespace: &str) {
 }
 
 #[tokio::test]
-async fn a_team_uses_a_client_that_it_cannot_read_and_whose_trouble_reaches_only_its_users() {
+async fn a_team_uses_a_client_that_it_cannot_read_and_cannot_send_elsewhere() {
     let shared = Shared::set().await;
     let _operator = shared
         .stage
@@ -248,46 +283,24 @@ async fn a_team_uses_a_client_that_it_cannot_read_and_whose_trouble_reaches_only
             .unwrap_err();
         assert!(refused.to_string().contains("an asset cannot change them"), "{refused}");
     }
+}
 
-    // An asset of its own client beside it, in the same namespace.
-    let client = shared.stage.secrets.get("oauth-client").await.unwrap();
-    let own_client = json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "own-client", "annotations": {"emailasset.dev/hosts": shared.stage.host()}},
-        "stringData": {"client_id": text(&client, "client_id"), "client_secret": text(&client, "client_secret")},
-    });
-    let parameters = PatchParams::apply("dev").force();
-    shared
-        .secrets
-        .patch("own-client", &parameters, &Patch::Apply(&own_client))
-        .await
-        .unwrap();
-    let minted = shared
+#[tokio::test]
+async fn trouble_with_its_client_reaches_its_assets_and_so_does_the_cure() {
+    let shared = Shared::set().await;
+    let _operator = shared
         .stage
-        .server
-        .mint(crate::support::CLIENT, &mailbox("carol"))
+        .operator_with(&["--watch-namespace", &shared.team], &[])
         .await;
-    let seed = json!({
-        "apiVersion": "v1", "kind": "Secret",
-        "metadata": {"name": "carol-seed", "annotations": {"emailasset.dev/hosts": shared.stage.host()}},
-        "stringData": {"refresh_token": minted.refresh_token},
-    });
     shared
-        .secrets
-        .patch("carol-seed", &parameters, &Patch::Apply(&seed))
-        .await
-        .unwrap();
-    let manifest = shared.stage.manifest(
-        "carol",
-        "None",
-        &json!({"oauth2": {"clientCredentialsRef": {"name": "own-client"}}}),
-    );
-    shared
-        .assets
-        .patch("carol", &parameters, &Patch::Apply(&manifest))
-        .await
-        .unwrap();
-    let alone = shared.wait("carol", Ready, "True", "Fresh").await;
+        .apply_provider(
+            "corp",
+            shared.rule(&["alice@example.com", "bob@example.com", "dave@example.com"]),
+        )
+        .await;
+    shared.asset("alice", "corp").await;
+    shared.wait("alice", Ready, "True", "Fresh").await;
+    let client = shared.stage.secrets.get("oauth-client").await.unwrap();
 
     // The provider's client secret is wrong: its users say so, and go on with what they have.
     let right = text(&client, "client_secret");
@@ -351,6 +364,24 @@ async fn a_team_uses_a_client_that_it_cannot_read_and_whose_trouble_reaches_only
         .unwrap();
     shared.wait("alice", Refreshed, "True", "Refreshed").await;
     shared.wait_for_provider("corp", "True", "Usable").await;
+}
+
+#[tokio::test]
+async fn one_that_is_deleted_takes_no_valid_token_away_and_touches_nobody_else() {
+    let shared = Shared::set().await;
+    let _operator = shared
+        .stage
+        .operator_with(&["--watch-namespace", &shared.team], &[])
+        .await;
+    shared
+        .apply_provider(
+            "corp",
+            shared.rule(&["alice@example.com", "bob@example.com", "dave@example.com"]),
+        )
+        .await;
+    shared.asset("alice", "corp").await;
+    shared.wait("alice", Ready, "True", "Fresh").await;
+    let alone = shared.asset_of_its_own().await;
 
     // The provider goes: what is valid stays valid.
     let before = shared.token("alice").await;
