@@ -13,6 +13,7 @@ mod status;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::StreamExt;
@@ -28,6 +29,9 @@ use tracing::{debug, warn};
 pub(super) use self::status::keep_statuses;
 use super::{context::Context, watch::Synced};
 use crate::api::{EmailAsset, EmailAssetSpec, EmailProvider, Reason, allow::Applicant};
+
+/// How long a watch waits that was refused: a right that is given later counts after this, or at the next start.
+const WITHOUT_A_RIGHT: Duration = Duration::from_secs(300);
 
 /// What an asset stands on besides its own spec.
 #[derive(Clone)]
@@ -261,7 +265,7 @@ pub(super) async fn watch(context: Arc<Context>, synced: Synced) {
                 context.providers.forget(&name);
                 context.wake_users(&name);
             }
-            Err(error) => outage.tell(&error),
+            Err(error) => outage.sit_out(&error).await,
         }
     }
 }
@@ -298,7 +302,7 @@ pub(super) async fn watch_namespaces(context: Arc<Context>, synced: Synced) {
             Ok(watcher::Event::Delete(namespace)) => {
                 context.providers.take_in_labels(&namespace.name_any(), None);
             }
-            Err(error) => outage.tell(&error),
+            Err(error) => outage.sit_out(&error).await,
         }
     }
 }
@@ -341,7 +345,14 @@ impl Outage {
         std::mem::take(&mut self.told)
     }
 
-    pub(super) fn tell(&mut self, error: &watcher::Error) {
+    /// Tells of an error, and waits where only a person can help: whoever has no right does not ask for it all day. The watch waits by itself after others.
+    pub(super) async fn sit_out(&mut self, error: &watcher::Error) {
+        if self.tell(error) == Cause::Missing {
+            tokio::time::sleep(WITHOUT_A_RIGHT).await;
+        }
+    }
+
+    fn tell(&mut self, error: &watcher::Error) -> Cause {
         let of = self.of;
         let missing = is_missing(error);
         if missing {
@@ -355,7 +366,17 @@ impl Outage {
             warn!(%error, of, "a watch was interrupted; trying again");
         }
         self.told = true;
+        if missing { Cause::Missing } else { Cause::Passing }
     }
+}
+
+/// Why a watch fails.
+#[derive(PartialEq, Eq)]
+enum Cause {
+    /// A right, or the definition, is missing.
+    Missing,
+    /// Trouble that passes.
+    Passing,
 }
 
 /// The right to see them is missing, or their definition.

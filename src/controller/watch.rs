@@ -110,7 +110,7 @@ pub(super) async fn clients(context: Arc<Context>, namespace: String, synced: Sy
                     outage.is_over();
                 }
             }
-            Err(error) => outage.tell(&error),
+            Err(error) => outage.sit_out(&error).await,
         }
     }
 }

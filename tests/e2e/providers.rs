@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Cluster, Rotation, SignInStage, Stage, condition, mailbox, text, wait_for};
+use crate::support::{Browser, Cluster, Rotation, Stage, condition, free_address, mailbox, text, wait_for};
 
 /// A platform namespace with the operator and the client, and a team's namespace with the assets.
 struct Shared {
@@ -502,8 +502,11 @@ async fn its_rules_hold_from_the_first_token_to_the_last() {
 
 #[tokio::test]
 async fn people_sign_in_through_a_callback_of_its_own_and_only_with_the_account_that_the_rules_cover() {
-    let stage = SignInStage::alone("provider").await;
+    let stage = Stage::set("provider").await;
+    // Before the operator starts: one that was refused asks again only after minutes.
     may_see_providers(stage.cluster, &stage.namespace).await;
+    let pages = free_address();
+    let _operator = stage.operator_with_sign_in(pages, pages, &[]).await;
     let mut spec = stage.sign_in_manifest("alice", "AuthorizationCode", &json!({}))["spec"].clone();
     let oauth2 = spec["oauth2"].as_object_mut().unwrap();
     oauth2.remove("grant");
