@@ -33,8 +33,8 @@ pub mod validate;
 pub use conditions::{ConditionType, FailureClass, Reason};
 pub use crd::{crd, crd_yaml, provider_crd, provider_crd_yaml};
 pub use provider::{
-    AllowRule, AllowedNamespaces, AppWideToken, EmailProvider, EmailProviderSpec, EmailProviderStatus, NamespaceSelector,
-    ProviderOAuth2,
+    AllowRule, AllowedNamespaces, AppWideToken, EmailProvider, EmailProviderSpec, EmailProviderStatus,
+    NamespaceSelector, ProviderOAuth2,
 };
 pub use spec::{
     ClientAuthentication, EmailAsset, EmailAssetSpec, Grant, GrantDeletionPolicy, KeyRef, MailServer, NameRef, OAuth2,

@@ -14,8 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     clients::Clients, federation::Federation, gates::Gates, lean::Watched, noted::Noted, providers::Providers,
-    registry::Registry,
-    watch::Synced,
+    registry::Registry, watch::Synced,
 };
 use crate::{
     api::{AllowedKeys, names},
