@@ -207,6 +207,9 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
     }
     let mut readable = match asset.asset() {
         Ok(readable) => readable,
+        Err(problem) if finalizer::holds_back(asset.meta()) => {
+            return finalizer::let_unreadable_go(&context, &key, asset.meta(), &problem).await;
+        }
         Err(problem) => {
             status::write_unreadable(&context, &key, asset.meta(), &problem).await;
             return Action::await_change();

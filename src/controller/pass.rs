@@ -37,7 +37,7 @@ const MOST_STEPS: usize = 24;
 /// More redemptions than one pass can need (a seed, and the grant it replaces).
 const MOST_REDEMPTIONS: usize = 3;
 /// When a write failed, the pass is repeated after this.
-const AFTER_TROUBLE: Duration = Duration::from_secs(5);
+pub(super) const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
 /// What this pass has read of the inputs.
 #[derive(Default)]

@@ -65,15 +65,7 @@ impl Pass {
                 warn!(asset = %self.key, %error, "trying again until five minutes after the deletion");
                 Flow::Stop(Some(AGAIN))
             }
-            Err(error) => {
-                let said = error.to_string();
-                self.part(Some(&format!(
-                    "{}{}.",
-                    said.chars().take(1).flat_map(char::to_uppercase).collect::<String>(),
-                    said.chars().skip(1).collect::<String>()
-                )))
-                .await
-            }
+            Err(error) => self.part(Some(&format!("Why: {error}."))).await,
         }
     }
 
