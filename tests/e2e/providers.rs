@@ -549,7 +549,7 @@ async fn people_sign_in_through_a_callback_of_its_own_and_only_with_the_account_
         .wait_for_condition("alice", Authorized, "False", "WrongAccount")
         .await;
     assert!(stage.kept("alice").await.iter().all(Option::is_none));
-    let browser = Browser::open().await;
+    let browser = browser.beside().await;
     stage.sign_in(&browser, "alice", &mailbox("alice")).await;
     stage.wait_until_ready("alice").await;
 }
