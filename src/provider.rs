@@ -20,7 +20,7 @@ pub use catalogue::{
     RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
 };
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
-pub use resolve::{Endpoints, Limits, ResolveError, resolve};
+pub use resolve::{Endpoints, Limits, ResolveError, resolve, resolve_under};
 pub use servers::Server;
 pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
 

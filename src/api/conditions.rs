@@ -55,6 +55,8 @@ named! {
     Reason {
         /// Ready is True: the published token is valid.
         Fresh,
+        /// Ready of an EmailProvider is True: assets can use it.
+        Usable,
         /// Authorized is True: the provider has taken the grant.
         Stored,
         /// Refreshed is True: the last refresh worked.
@@ -108,6 +110,10 @@ named! {
         TokenExpired,
         /// The spec cannot be carried out as written.
         InvalidSpec,
+        /// No rule of the EmailProvider covers this asset.
+        ProviderNotAllowed,
+        /// The EmailProvider is missing, or cannot be used as it is written.
+        ProviderNotReady,
         /// A credential would go to a host that its Secret does not name.
         HostNotAllowed,
         /// A Secret of the wanted name belongs to somebody else, or another asset owns the seed.

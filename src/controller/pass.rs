@@ -2,6 +2,7 @@
 
 mod device;
 mod farewell;
+mod issue;
 mod obtain;
 mod tidy;
 
@@ -17,6 +18,7 @@ use super::{
     context::Context,
     gates::Place,
     observe::{Resolved, now, time_until},
+    providers::Backing,
     redeem::{self, Chain},
     registry::Unpublished,
 };
@@ -35,7 +37,7 @@ const MOST_STEPS: usize = 24;
 /// More redemptions than one pass can need (a seed, and the grant it replaces).
 const MOST_REDEMPTIONS: usize = 3;
 /// When a write failed, the pass is repeated after this.
-const AFTER_TROUBLE: Duration = Duration::from_secs(5);
+pub(super) const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
 /// What this pass has read of the inputs.
 #[derive(Default)]
@@ -49,7 +51,11 @@ pub(super) struct Pass {
     pub(super) context: Arc<Context>,
     pub(super) key: Key,
     pub(super) uid: String,
+    /// The asset as it counts: with what its `EmailProvider` says.
     pub(super) asset: Arc<EmailAsset>,
+    /// The asset as people wrote it.
+    pub(super) written: Arc<EmailAsset>,
+    pub(super) backing: Backing,
     pub(super) resolved: Result<Resolved, PlanRefusal>,
     pub(super) inputs: InputsRead,
     pub(super) grant_sight: Sight,
@@ -87,6 +93,8 @@ impl Pass {
             reason: crate::api::Reason::Pending,
             message: String::new(),
         };
+        let written = asset;
+        let (asset, backing) = context.providers.under(&written);
         let mut pass = Self {
             status: context.registry.status(&key, asset.status.as_ref()),
             failed_under: context.registry.failed_under(&key),
@@ -102,6 +110,8 @@ impl Pass {
             context,
             key,
             asset,
+            written,
+            backing,
         };
         pass.resolved = pass.resolve();
         pass
@@ -259,7 +269,8 @@ impl Pass {
         let binding = lifecycle::may_sign_in(&world).map_err(consent::not_possible)?;
         let bundle = self.ca_bundle().await;
         let bundle = bundle.map_err(|failure| consent::not_possible(failure.message))?;
-        let client = self.client_credentials(&binding.client_id);
+        let client = self.client_credentials(&binding.client_id).await;
+        let client = client.map_err(|failure| consent::not_possible(failure.message))?;
         Signer::new(self, world, binding, client, bundle)
     }
 

@@ -34,6 +34,8 @@ struct Memory {
     /// The resourceVersion that the watch showed last.
     version: Option<u128>,
     secrets: Vec<Key>,
+    /// The `EmailProvider` that it names.
+    provider: Option<Box<str>>,
     seed: Option<SeedRef>,
     status: Option<Overlay>,
     failed_under: Option<Box<Circumstances>>,
@@ -147,6 +149,8 @@ struct Inner {
     /// Boxed: a map has room for up to twice as many as it holds.
     assets: HashMap<Key, Box<Memory>>,
     dependents: HashMap<Key, Dependents>,
+    /// The assets that name an `EmailProvider`, by its name.
+    users: HashMap<Box<str>, Dependents>,
     seeds: HashMap<(Key, String), Vec<(Key, Seniority)>>,
     busy: HashSet<Key>,
 }
@@ -205,6 +209,23 @@ impl Registry {
             .get(secret)
             .map(Dependents::all)
             .unwrap_or_default()
+    }
+
+    /// The assets that name this `EmailProvider`.
+    pub(super) fn users(&self, provider: &str) -> Vec<Key> {
+        self.lock().users.get(provider).map(Dependents::all).unwrap_or_default()
+    }
+
+    /// The assets that name any `EmailProvider`.
+    pub(super) fn all_users(&self) -> Vec<Key> {
+        self.lock().users.values().flat_map(Dependents::all).collect()
+    }
+
+    /// Those of one namespace.
+    pub(super) fn users_in(&self, namespace: &str) -> Vec<Key> {
+        let mut users = self.all_users();
+        users.retain(|asset| *asset.namespace == *namespace);
+        users
     }
 
     /// The other assets that name the same seed, by Secret and key.
@@ -418,6 +439,13 @@ impl Inner {
                 .and_modify(|assets| assets.add(key))
                 .or_insert_with(|| Dependents::One(key.clone()));
         }
+        let provider: Option<Box<str>> = asset.spec.email_provider().map(Into::into);
+        if let Some(provider) = &provider {
+            self.users
+                .entry(provider.clone())
+                .and_modify(|assets| assets.add(key))
+                .or_insert_with(|| Dependents::One(key.clone()));
+        }
         if let Some(seed) = &seed {
             let place = (seed.secret.clone(), seed.key.clone());
             // Nearly always one.
@@ -427,6 +455,7 @@ impl Inner {
         let memory = self.assets.entry(key.clone()).or_default();
         memory.wakes = Some(wakes);
         memory.secrets = secrets;
+        memory.provider = provider;
         memory.seed = seed;
     }
 
@@ -438,6 +467,11 @@ impl Inner {
     fn drop_links(&mut self, key: &Key) {
         let Some(memory) = self.assets.get_mut(key) else { return };
         let (secrets, seed) = (std::mem::take(&mut memory.secrets), memory.seed.take());
+        if let Some(provider) = memory.provider.take()
+            && self.users.get_mut(&provider).is_some_and(|assets| assets.remove(key))
+        {
+            self.users.remove(&provider);
+        }
         for secret in secrets {
             if self
                 .dependents

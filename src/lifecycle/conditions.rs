@@ -24,6 +24,7 @@ pub(super) struct View<'a> {
 /// The conditions of an asset that stands like this.
 pub(super) fn of(view: &View<'_>, standing: &Standing) -> Vec<Condition> {
     let row = match (&view.world.plan, standing) {
+        (Err(refusal), _) if refusal.reason == Reason::ProviderNotReady => unavailable(view, &refusal.message),
         (Err(refusal), _) | (_, Standing::Refused(refusal)) => stopped(refusal.reason, &refusal.message),
         (_, Standing::Conflict(message)) => stopped(Reason::SecretConflict, message),
         (_, Standing::Waiting(message)) => Row {
@@ -154,6 +155,27 @@ fn stopped(reason: Reason, message: &str) -> Row {
     }
 }
 
+/// The `EmailProvider` is missing or broken, which is nobody's decision about this asset: what was good stays good until the token ends.
+fn unavailable(view: &View<'_>, message: &str) -> Row {
+    let token = facts::published(view.world);
+    let valid = token.is_some_and(|token| token.is_valid(view.now));
+    let shown = condition(&view.world.status.conditions, ConditionType::Ready);
+    let good = shown.filter(|shown| valid && shown.status == "True");
+    let refreshed = Says::no(Reason::ProviderNotReady, message.to_owned());
+    match good {
+        Some(good) => Row {
+            ready: Says::yes(Reason::Fresh, good.message.clone()),
+            authorized: Kept::Keep,
+            refreshed: refreshed.into(),
+            phase: Phase::Usual,
+        },
+        None => Row {
+            refreshed: refreshed.into(),
+            ..stopped(Reason::ProviderNotReady, message)
+        },
+    }
+}
+
 /// The rows that depend on the token, the grant and the last try.
 fn usual(view: &View<'_>, plan: &Plan, standing: &Standing) -> Row {
     let world = view.world;
@@ -224,6 +246,8 @@ fn authorized(view: &View<'_>, plan: &Plan, standing: &Standing) -> Kept {
     let (world, names) = (view.world, &plan.names);
     let had_token = facts::had_token(world, plan);
     match standing {
+        _ if plan.is_direct() && had_token => Says::yes(Reason::Stored, messages::token_was_issued(names)).into(),
+        _ if plan.is_direct() => Says::unknown(Reason::Pending, messages::nothing_issued(names)).into(),
         Standing::ClientChanged(binding) => Says::no(plan.wants(), messages::client_changed(binding, plan)).into(),
         Standing::SeedRequired(message) => Says::no(Reason::SeedRequired, message.clone()).into(),
         Standing::DevicePending(message) => Says::no(Reason::SignInRequired, message.clone()).into(),

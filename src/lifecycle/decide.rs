@@ -21,10 +21,11 @@ use super::{
     step::{Decision, Fencing, Origin, Redeem, Step},
     turn,
     world::{
-        Activity, AttemptHolder, Binding, Handover, Heritage, Input, InputsSeen, Plan, Presence, SeedClaim, Sight,
-        Slot, Source, World,
+        Activity, AttemptHolder, Binding, Handover, Heritage, Input, InputsSeen, Plan, PlanRefusal, Presence,
+        SeedClaim, Sight, Slot, Source, World,
     },
 };
+use crate::api::Reason;
 
 /// A process that opened an attempt is given this much longer than it asked for: it may have been slow to notice that its time was up (invariant 2).
 pub const HOLDER_GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -37,7 +38,7 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
     }
     let plan = match &world.plan {
         Ok(plan) => plan,
-        Err(refusal) => return Decision::rest(Standing::Refused(refusal.clone())),
+        Err(refusal) => return refused(world, refusal, now),
     };
     if let Some(step) = farewell::hold(world, plan) {
         return Decision::step(step, standing(world, plan));
@@ -47,6 +48,17 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
         .or_else(|| own_grant(world, plan, now))
         .or_else(|| publish(world, plan, now))
         .unwrap_or_else(|| obtain(world, plan, now))
+}
+
+/// Nothing is done before somebody changes something. While an `EmailProvider` is not ready the published token counts until its end, which is then told.
+fn refused(world: &World, refusal: &PlanRefusal, now: Timestamp) -> Decision {
+    let decision = Decision::rest(Standing::Refused(refusal.clone()));
+    match facts::published(world) {
+        Some(token) if refusal.reason == Reason::ProviderNotReady && token.is_valid(now) => {
+            decision.waking(token.expires)
+        }
+        _ => decision,
+    }
 }
 
 impl Decision {
@@ -112,7 +124,7 @@ pub fn may_sign_in(world: &World) -> Result<Binding, String> {
         return Err(messages::is_being_deleted(&plan.names));
     }
     if !plan.begins_with_sign_in() {
-        return Err(messages::needs_no_sign_in(&plan.names));
+        return Err(messages::needs_no_sign_in(plan));
     }
     if world.activity == Activity::Suspended {
         return Err(messages::suspended(&plan.names));
@@ -250,7 +262,7 @@ fn obtain(world: &World, plan: &Plan, now: Timestamp) -> Decision {
     )
 }
 
-/// A refresh token and the moment from which it may be sent.
+/// What a token may be bought with, and from when on.
 struct Turn {
     source: Source,
     at: Timestamp,
@@ -258,6 +270,12 @@ struct Turn {
 
 /// The refresh token to send next. A grant that is due comes before a candidate: routine refreshes go on whatever becomes of a new seed.
 fn choose(world: &World, plan: &Plan, client: &str, now: Timestamp) -> Option<Turn> {
+    if plan.is_direct() {
+        return Some(Turn {
+            source: Source::Client,
+            at: turn::issue_time(world, plan, client, now),
+        });
+    }
     let grant = living_grant(world, plan, client).map(|lifetime| Turn {
         source: Source::Grant,
         at: turn::grant_time(world, plan, &lifetime, now),
@@ -323,6 +341,12 @@ fn standing(world: &World, plan: &Plan) -> Standing {
         Known::Unusable(message) => return Standing::ClientMissing(message.to_owned()),
         Known::Unread => return Standing::Fine,
     };
+    if plan.is_direct() {
+        return match world.status.failure {
+            Some(_) => Standing::Failing,
+            None => Standing::Fine,
+        };
+    }
     let seed = seed_standing(world, client);
     let hope = facts::candidate(world, plan, client).is_some();
     let will_try = hope && world.activity == Activity::Active;

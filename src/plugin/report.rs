@@ -199,7 +199,9 @@ fn provider(asset: &EmailAsset) -> Option<String> {
     let host = |url: &String| Some(url::Url::parse(url).ok()?.host_str()?.to_owned());
     let found = || asset.status.as_ref()?.endpoints.as_ref()?.provider.clone();
     let of_spec = asset.spec.provider.clone();
+    let shared = asset.spec.email_provider().map(|name| format!("emp/{name}"));
     of_spec
+        .or(shared)
         .or_else(found)
         .or_else(|| asset.spec.oauth2.token_url.as_ref().and_then(host))
 }
@@ -286,6 +288,8 @@ fn who(reason: &str, class: Option<&str>) -> Who {
             | Reason::EndpointUnusable
             | Reason::InvalidSpec
             | Reason::HostNotAllowed
+            | Reason::ProviderNotAllowed
+            | Reason::ProviderNotReady
             | Reason::SecretConflict
             | Reason::Suspended,
         ) => Who::Admin,

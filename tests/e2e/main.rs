@@ -13,6 +13,7 @@
 
 mod crash;
 mod deploy;
+mod direct;
 mod errors;
 mod farewell;
 mod harness;
@@ -20,6 +21,7 @@ mod hosts;
 mod inputs;
 mod life;
 mod plugin;
+mod providers;
 mod quiet;
 mod replicas;
 mod resource;

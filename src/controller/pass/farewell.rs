@@ -42,7 +42,7 @@ impl Pass {
     /// Gives the refresh token back, and lets the asset go unless another try may help.
     pub(super) async fn revoke(&mut self, source: &Source) -> Flow {
         let needed = match source {
-            Source::Grant => Needed::Client,
+            Source::Grant | Source::Client => Needed::Client,
             Source::Seed(_) => Needed::ClientAndSeed,
         };
         if self.inputs_are_stale(needed) {
@@ -65,15 +65,7 @@ impl Pass {
                 warn!(asset = %self.key, %error, "trying again until five minutes after the deletion");
                 Flow::Stop(Some(AGAIN))
             }
-            Err(error) => {
-                let said = error.to_string();
-                self.part(Some(&format!(
-                    "{}{}.",
-                    said.chars().take(1).flat_map(char::to_uppercase).collect::<String>(),
-                    said.chars().skip(1).collect::<String>()
-                )))
-                .await
-            }
+            Err(error) => self.part(Some(&format!("Why: {error}."))).await,
         }
     }
 
@@ -109,7 +101,7 @@ impl Pass {
             return Err(Flow::On);
         };
         let refresh_token = match source {
-            Source::Grant => self.newest_refresh_token().await?,
+            Source::Grant | Source::Client => self.newest_refresh_token().await?,
             Source::Seed(_) => match &self.inputs.seed {
                 Some((_, Ok(seed))) => seed.clone(),
                 _ => return Err(Flow::On),
@@ -119,9 +111,13 @@ impl Pass {
             Ok(bundle) => bundle,
             Err(failure) => return Err(self.part(Some(&failure.message)).await),
         };
+        let client = match self.client_credentials(client).await {
+            Ok(client) => client,
+            Err(failure) => return Err(self.part(Some(&failure.message)).await),
+        };
         Ok(Revocation {
             endpoint,
-            client: self.client_credentials(client),
+            client,
             refresh_token,
             certificate_authority,
         })

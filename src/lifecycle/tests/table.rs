@@ -17,6 +17,7 @@ fn line_of(world: &World, minutes: i64) -> String {
         Step::Redeem(redeem) => match &redeem.source {
             Source::Grant => "Redeem the grant".to_owned(),
             Source::Seed(fingerprint) => format!("Redeem {}", fingerprint.0),
+            Source::Client => "Ask for a token".to_owned(),
         },
         step => format!("{step:?}"),
     };
@@ -115,6 +116,14 @@ rows! {
         "R F HostNotAllowed | A T Stored | X T Refreshed | S T HostNotAllowed // Rest, no wake";
     new_asset_with_an_invalid_spec: World::fresh().refused_spec(Reason::InvalidSpec), at minute 0 =>
         "R F InvalidSpec | S T InvalidSpec // Rest, no wake";
+    provider_not_allowed: hour().refused_spec(Reason::ProviderNotAllowed), at minute 50 =>
+        "R F ProviderNotAllowed | A T Stored | X T Refreshed | S T ProviderNotAllowed // Rest, no wake";
+    provider_not_ready_while_the_token_is_valid: hour().refused_spec(Reason::ProviderNotReady), at minute 50 =>
+        "R T Fresh | A T Stored | X F ProviderNotReady // Rest, wake after 600 s";
+    provider_not_ready_after_the_token_expired: hour().refused_spec(Reason::ProviderNotReady), at minute 60 =>
+        "R F ProviderNotReady | A T Stored | X F ProviderNotReady | S T ProviderNotReady // Rest, no wake";
+    new_asset_whose_provider_is_not_ready: World::fresh().refused_spec(Reason::ProviderNotReady), at minute 0 =>
+        "R F ProviderNotReady | X F ProviderNotReady | S T ProviderNotReady // Rest, no wake";
     secret_conflict: World { token: foreign(Handover::None), ..hour() }, at minute 50 =>
         "R F SecretConflict | A T Stored | X T Refreshed | S T SecretConflict // Rest, no wake";
     secret_conflict_of_the_grant: World { grant: foreign(Handover::None), ..rotating_hour() }, at minute 50 =>
