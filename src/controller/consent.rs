@@ -28,7 +28,7 @@ use crate::{
     api::{EmailAsset, Rotation, names},
     lifecycle::{self, Binding, Lifetime, Names, Record, SignInRefusal, Upkeep, World},
     oauth::{
-        self, Answer, CodeExchange, Outcome,
+        self, Answer, Class, CodeExchange, Outcome,
         identity::{self, Account, Question},
     },
     provider::{HostPolicy, NamesIssuer, SignIn},
@@ -71,6 +71,9 @@ async fn exchange(context: &Arc<Context>, key: &Key, consent: Consent) -> Result
         return Err(failed(
             "The asset names another provider than when the sign-in began. Open the link again.",
         ));
+    }
+    if consent.issuer.is_none() {
+        signer.may_leave_issuer_out().await?;
     }
     let request = CodeExchange {
         token_endpoint: signer.resolved.endpoints.token_url.clone(),
@@ -147,6 +150,25 @@ impl Signer {
         })
     }
 
+    /// Whether an answer that names no issuer may be the provider's own (RFC 9207 section 2.4). Outside the catalogue its metadata alone say so.
+    async fn may_leave_issuer_out(&self) -> Result<(), SignInRefusal> {
+        let identity = &self.resolved.endpoints.sign_in.identity;
+        let (Some(issuer), None) = (&identity.issuer, &identity.keys_url) else {
+            return Ok(());
+        };
+        let authority = self.certificate_authority.as_ref();
+        match identity::discover(&self.context.token_client, issuer, authority).await {
+            Ok(metadata) => check_named(metadata.names_issuer, issuer, None),
+            Err(problem) => Err(SignInRefusal::IdentityUnproven {
+                why: identity::Unproven::Undiscovered {
+                    issuer: issuer.clone(),
+                    problem,
+                }
+                .to_string(),
+            }),
+        }
+    }
+
     fn names(&self) -> &Names {
         &self.resolved.plan.names
     }
@@ -155,11 +177,13 @@ impl Signer {
     fn answered(&self, outcome: Outcome) -> Result<Answer, SignInRefusal> {
         match outcome {
             Outcome::Answered(answer) => Ok(answer),
-            Outcome::Refused(refusal) => Err(failed(explain::code_refused(
-                self.names(),
-                &self.resolved.endpoints,
-                &refusal,
-            ))),
+            Outcome::Refused(refusal) => {
+                let message = explain::code_refused(self.names(), &self.resolved.endpoints, &refusal);
+                Err(match refusal.class {
+                    Class::Reauthorize => SignInRefusal::CodeRefused { message },
+                    _ => failed(message),
+                })
+            }
             Outcome::NotSent(failure) => Err(failed(format!("{failure}. Nothing was changed; open the link again."))),
             Outcome::Unknown(failure) => Err(failed(format!(
                 "{failure}, and a code can be used once only. Nothing was changed; open the link again."
@@ -412,13 +436,19 @@ pub(super) fn sign_in_of(context: &Arc<Context>, key: &Key) -> Result<SignIn, Si
 
 /// Whether the answer to an authorization request comes from the provider that was asked (RFC 9207 section 2.4).
 pub(super) fn check_issuer(sign_in: &SignIn, named: Option<&str>) -> Result<(), SignInRefusal> {
-    let expected = sign_in.identity.fixed_issuer();
-    match (named, &expected) {
-        (Some(named), Some(expected)) if named != expected => Err(failed(format!(
+    match sign_in.identity.fixed_issuer() {
+        Some(expected) => check_named(sign_in.names_issuer, &expected, named),
+        None => Ok(()),
+    }
+}
+
+fn check_named(names_issuer: NamesIssuer, expected: &str, named: Option<&str>) -> Result<(), SignInRefusal> {
+    match named {
+        Some(named) if named != expected => Err(failed(format!(
             "The answer to the sign-in comes from another provider than the one that was asked; expected {expected}. Nothing was changed. Open the link again, and if it happens once more, tell your admin."
         ))),
-        (None, Some(expected)) if sign_in.names_issuer == NamesIssuer::Always => Err(failed(format!(
-            "The answer to the sign-in does not say which provider it comes from; expected {expected}. Nothing was changed."
+        None if names_issuer == NamesIssuer::Always => Err(failed(format!(
+            "The answer to the sign-in does not say which provider it comes from, and {expected} always says so (RFC 9207): the code was not used. Nothing was changed. Open the link again, and if it happens once more, tell your admin."
         ))),
         _ => Ok(()),
     }

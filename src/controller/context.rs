@@ -177,7 +177,7 @@ const fn sign_in_result(refusal: &SignInRefusal) -> SignInResult {
         SignInRefusal::NoRefreshToken => SignInResult::NoRefreshToken,
         SignInRefusal::ConsentDenied => SignInResult::ConsentDenied,
         SignInRefusal::AdminConsentRequired => SignInResult::AdminConsentRequired,
-        SignInRefusal::CodeExpired => SignInResult::CodeExpired,
+        SignInRefusal::CodeExpired | SignInRefusal::CodeRefused { .. } => SignInResult::CodeExpired,
         SignInRefusal::Superseded => SignInResult::Superseded,
         SignInRefusal::NotPossible { .. } => SignInResult::NotPossible,
         SignInRefusal::Failed { .. } => SignInResult::Failed,

@@ -708,6 +708,14 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
+/// How long it is until [`now`] is this moment or later: a moment late rather than early, because a pass before its time would find nothing due and come again.
+pub(super) fn time_until(moment: Timestamp) -> Duration {
+    let since = Timestamp::now();
+    let whole = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
+    let left = Timestamp::from_second(whole).unwrap_or(moment).duration_since(since);
+    Duration::try_from(left).unwrap_or_default() + Duration::from_millis(20)
+}
+
 /// Namespace and name of an asset.
 pub(super) fn key_of(asset: &EmailAsset) -> Key {
     let metadata = &asset.metadata;

@@ -17,7 +17,7 @@ use super::{
     consent::{self, Signer},
     context::Context,
     gates::Place,
-    observe::{Resolved, now},
+    observe::{Resolved, now, time_until},
     providers::Backing,
     redeem::{self, Chain},
     registry::Unpublished,
@@ -178,15 +178,8 @@ impl Pass {
                 return (Action::requeue(AFTER_TROUBLE), PassOutcome::Failed);
             }
         }
-        let action = match decision.wake {
-            Some(at) => {
-                let wait = at.duration_since(now());
-                // A moment late rather than early: a pass before its time would find nothing due and come again.
-                Action::requeue(Duration::try_from(wait).unwrap_or_default() + Duration::from_millis(20))
-            }
-            None => Action::await_change(),
-        };
-        (action, outcome)
+        let wake = decision.wake.map(time_until);
+        (wake.map_or_else(Action::await_change, Action::requeue), outcome)
     }
 
     async fn act(&mut self, world: &World, decision: &Decision) -> Flow {

@@ -189,7 +189,8 @@ fn of_published(token: &TokenSecret, plan: &Plan, world: &World) -> TokenStatus 
         secret_name: Some(secret.rsplit('/').next().unwrap_or(secret).to_owned()),
         issue_time,
         expiration_time: life.map(|life| whole_second(life.expires)),
-        renewal_time: life.map(|life| whole_second(schedule::due(&life, plan.renew_before, jitter))),
+        // No pass looks between two seconds.
+        renewal_time: life.map(|life| next_second(schedule::due(&life, plan.renew_before, jitter))),
         scopes: token.record.scopes.clone(),
         refresh_count: Some(if same { counted } else { counted.saturating_add(1) }),
     }
