@@ -205,7 +205,7 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
     if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
         return Action::await_change();
     }
-    let mut readable = match asset.asset() {
+    let readable = match asset.asset() {
         Ok(readable) => readable,
         Err(problem) if finalizer::holds_back(asset.meta()) => {
             return finalizer::let_unreadable_go(&context, &key, asset.meta(), &problem).await;
@@ -215,13 +215,6 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
             return Action::await_change();
         }
     };
-    // The queue took its copy a moment ago. A status of ours that the watch has shown since is in the cache, and no longer remembered beside it.
-    if context.registry.is_outdated(&key, &readable)
-        && let Some(newer) = context.assets.get(&context::reference(&key))
-        && let Ok(newer) = newer.asset()
-    {
-        readable = newer;
-    }
     let pass = Pass::new(Arc::clone(&context), key, readable, place);
     let (action, outcome) = Box::pin(pass.run()).await;
     context.metrics.reconciled(outcome);

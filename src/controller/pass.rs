@@ -8,6 +8,7 @@ mod tidy;
 
 use std::{sync::Arc, time::Duration};
 
+use fail::fail_point;
 use kube::runtime::controller::Action;
 use secrecy::SecretString;
 use tracing::{debug, warn};
@@ -15,12 +16,12 @@ use tracing::{debug, warn};
 use super::{
     clients::ClientRead,
     consent::{self, Signer},
-    context::Context,
+    context::{Context, reference},
     gates::Place,
     observe::{Resolved, now, time_until},
     providers::Backing,
     redeem::{self, Chain},
-    registry::Unpublished,
+    registry::{Age, Edition, Unpublished},
 };
 use crate::{
     api::{EmailAsset, EmailAssetStatus},
@@ -61,6 +62,7 @@ pub(super) struct Pass {
     pub(super) grant_sight: Sight,
     pub(super) status: EmailAssetStatus,
     pub(super) failed_under: Option<Circumstances>,
+    edition: Edition,
     in_hand: Option<Unpublished>,
     place: Option<Place>,
     /// It found no place and ends; another begins when there is one.
@@ -93,10 +95,10 @@ impl Pass {
             reason: crate::api::Reason::Pending,
             message: String::new(),
         };
-        let written = asset;
+        let (written, edition) = newest(&context, &key, asset);
         let (asset, backing) = context.providers.under(&written);
         let mut pass = Self {
-            status: context.registry.status(&key, asset.status.as_ref()),
+            status: edition.status.clone(),
             failed_under: context.registry.failed_under(&key),
             in_hand: context.registry.unpublished(&key),
             uid: asset.metadata.uid.clone().unwrap_or_default(),
@@ -112,6 +114,7 @@ impl Pass {
             asset,
             written,
             backing,
+            edition,
         };
         pass.resolved = pass.resolve();
         pass
@@ -145,7 +148,7 @@ impl Pass {
     /// Ends the pass before it came to rest. What it learnt of failures stays known (invariant 9).
     fn stop(self, wait: Option<Duration>) -> (Action, PassOutcome) {
         self.remember_circumstances();
-        if self.status != self.context.registry.status(&self.key, self.asset.status.as_ref()) {
+        if self.status != self.edition.status {
             self.context.registry.could_not_write_status(&self.key, self.status);
         }
         let outcome = if self.queued {
@@ -163,6 +166,8 @@ impl Pass {
     }
 
     async fn rest(self, world: &World, decision: &Decision, outcome: PassOutcome) -> (Action, PassOutcome) {
+        // Tests make passes slow here, so that the watch shows their last write first.
+        fail_point!("at-rest");
         self.remember_circumstances();
         if let Some(mut status) = lifecycle::status(world, &decision.standing, now()) {
             if let Ok(resolved) = &self.resolved {
@@ -174,7 +179,16 @@ impl Pass {
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
-            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted).await {
+            if !super::status::write(
+                &self.context,
+                &self.key,
+                &self.asset,
+                &self.edition,
+                &status,
+                self.adopted,
+            )
+            .await
+            {
                 return (Action::requeue(AFTER_TROUBLE), PassOutcome::Failed);
             }
         }
@@ -296,4 +310,18 @@ impl Pass {
 /// The grant's record, empty where there is none yet.
 fn record_of(world: &World) -> Record {
     lifecycle::record(world).cloned().unwrap_or_default()
+}
+
+/// The asset as the cache has it by now, if that is a later copy. The queue took its own a moment ago: a status of ours that the watch has shown since is in the cache, and no
+/// longer remembered beside it.
+fn newest(context: &Context, key: &Key, queued: Arc<EmailAsset>) -> (Arc<EmailAsset>, Edition) {
+    let edition = context.registry.edition(key, &queued);
+    if edition.age == Age::Outdated
+        && let Some(newer) = context.assets.get(&reference(key))
+        && let Ok(newer) = newer.asset()
+    {
+        let edition = context.registry.edition(key, &newer);
+        return (newer, edition);
+    }
+    (queued, edition)
 }

@@ -12,7 +12,11 @@ use kube::{
 use serde_json::json;
 use tracing::{debug, warn};
 
-use super::{context::Context, redeem::Chain};
+use super::{
+    context::Context,
+    redeem::Chain,
+    registry::{Debt, Edition},
+};
 use crate::{
     api::{ConditionType, EmailAsset, EmailAssetStatus, Reason, names},
     lifecycle,
@@ -34,18 +38,18 @@ pub(super) async fn write(
     context: &Arc<Context>,
     key: &Key,
     asset: &EmailAsset,
+    edition: &Edition,
     status: &EmailAssetStatus,
     adopted: bool,
 ) -> bool {
-    let shown = context.registry.status(key, asset.status.as_ref());
-    let owed = context.registry.owes_status(key);
-    if *status == shown && !owed {
-        return true;
-    }
-    // The watch may not show our last write yet, whose turns were told already.
-    let turns = turns(if owed { asset.status.as_ref() } else { Some(&shown) }, status);
-    drop(shown);
-    let mut over = context.registry.version_of_status(key, asset);
+    let told = match edition.debt {
+        Debt::Owed => asset.status.as_ref(),
+        Debt::None if *status == edition.status => return true,
+        // The watch may not show our last write yet, whose turns were told already.
+        Debt::None => Some(&edition.status),
+    };
+    let turns = turns(told, status);
+    let mut over = edition.version;
     for _ in 0..MOST_TRIES {
         fail_point!("before-status", |_| std::process::abort());
         match replace(context, key, over, status).await {
