@@ -117,7 +117,7 @@ impl Signer {
             )));
         };
         let pass = Pass::new(Arc::clone(context), key.clone(), asset, None);
-        pass.into_signer().await
+        Box::pin(pass.into_signer()).await
     }
 
     pub(super) fn new(
