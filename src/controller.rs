@@ -21,6 +21,7 @@ mod pass;
 mod redeem;
 mod registry;
 mod responses;
+mod situation;
 mod status;
 mod watch;
 

@@ -30,11 +30,13 @@ pub mod certificates;
 pub mod classify;
 pub mod device;
 mod echo;
+pub mod errors;
 pub mod exchange;
 mod headers;
 pub mod identity;
 pub mod redeem;
 pub mod request;
+pub mod situation;
 pub mod transport;
 
 pub use address::PrivateAddresses;
@@ -48,7 +50,8 @@ pub use identity::{
 };
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
+pub use situation::{Circumstance, Dialect, Situation};
 pub use transport::{HttpError, HttpSettings, ProxySetting};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

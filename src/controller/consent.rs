@@ -27,7 +27,7 @@ use crate::{
     api::{EmailAsset, Rotation, names},
     lifecycle::{self, Binding, Lifetime, Names, Record, SignInRefusal, Upkeep, World},
     oauth::{
-        self, Answer, CodeExchange, Outcome,
+        self, Answer, CodeExchange, Outcome, Situation,
         identity::{self, Account, Question},
     },
     provider::{HostPolicy, NamesIssuer, SignIn},
@@ -79,7 +79,8 @@ async fn exchange(context: &Arc<Context>, key: &Key, consent: Consent) -> Result
         certificate_authority: signer.certificate_authority.clone(),
     };
     let started = tokio::time::Instant::now();
-    let outcome = context.token_client.exchange(&request).await;
+    let situation = Situation::at(&signer.resolved.endpoints);
+    let outcome = context.token_client.exchange(&request, &situation).await;
     context.count_request(&outcome, started.elapsed());
     let answer = signer.answered(outcome)?;
     signer.keep(&answer, Some(consent.nonce), consent.granted).await
@@ -153,9 +154,10 @@ impl Signer {
     fn answered(&self, outcome: Outcome) -> Result<Answer, SignInRefusal> {
         match outcome {
             Outcome::Answered(answer) => Ok(answer),
-            Outcome::Refused(refusal) => Err(failed(explain::code_refused(
+            Outcome::Refused(refusal) => Err(failed(explain::sign_in_refused(
                 self.names(),
                 &self.resolved.endpoints,
+                &self.client.client_id,
                 &refusal,
             ))),
             Outcome::NotSent(failure) => Err(failed(format!("{failure}. Nothing was changed; open the link again."))),
