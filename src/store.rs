@@ -11,6 +11,7 @@ pub mod keys;
 mod secrets;
 pub mod sign_in;
 pub mod spool;
+pub(crate) mod text;
 pub mod token;
 
 #[cfg(test)]

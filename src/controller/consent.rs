@@ -425,7 +425,7 @@ pub(super) fn check_issuer(sign_in: &SignIn, named: Option<&str>) -> Result<(), 
 pub(super) fn granted_now(context: &Context, key: &Key) -> Option<Timestamp> {
     let grant = Key::new(&key.namespace, &names::grant_secret(&key.name));
     let seen = context.index.get(&grant)?;
-    match &seen.what {
+    match seen.what() {
         What::Grant(grant) => grant.record.granted,
         _ => None,
     }

@@ -20,12 +20,13 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
-    api::{ConditionType, EmailAsset, EmailAssetSpec, EmailAssetStatus, names},
+    api::{ConditionType, EmailAsset, EmailAssetStatus, names},
     lifecycle,
+    store::text::Text,
 };
 
-/// An asset as the cache keeps it: as the text that the API server sent, without what nobody reads. Of thousands, each would need three times the memory as an
-/// [`EmailAsset`], and most are looked at twice an hour.
+/// An asset as the cache keeps it: as the text that the API server sent, packed, without what nobody reads. Of thousands, each would need many times the memory as
+/// an [`EmailAsset`], and most are looked at twice an hour.
 #[derive(Debug, Clone)]
 pub(super) struct Watched(Arc<Packed>);
 
@@ -41,8 +42,8 @@ struct Packed {
 /// Spec and status, which can be read: that was tried when they came.
 #[derive(Debug)]
 struct Body {
-    spec: Box<RawValue>,
-    status: Option<Box<RawValue>>,
+    /// Both, as the two elements of a JSON array.
+    text: Text,
     /// The asset itself, for those who look at it right when it comes.
     fresh: Mutex<Option<Arc<EmailAsset>>>,
 }
@@ -63,10 +64,12 @@ impl Watched {
         if let Some(fresh) = &*body.fresh() {
             return Ok(Arc::clone(fresh));
         }
-        let (spec, status) = body.parts()?;
         let mut metadata = self.0.metadata.clone();
         let annotations = self.0.annotations.iter().cloned().collect::<BTreeMap<_, _>>();
         metadata.annotations = (!annotations.is_empty()).then_some(annotations);
+        let damaged = || "what the cache holds is damaged; restart the operator".to_owned();
+        let text = body.text.unpack().ok_or_else(damaged)?;
+        let (spec, status) = serde_json::from_str(&text).map_err(|_| damaged())?;
         Ok(Arc::new(EmailAsset { metadata, spec, status }))
     }
 
@@ -84,11 +87,6 @@ impl Watched {
 }
 
 impl Body {
-    fn parts(&self) -> Result<(EmailAssetSpec, Option<EmailAssetStatus>), String> {
-        let status = self.status.as_ref().map(|status| part("status", status)).transpose()?;
-        Ok((part("spec", &self.spec)?, status))
-    }
-
     fn fresh(&self) -> MutexGuard<'_, Option<Arc<EmailAsset>>> {
         self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,8 +95,7 @@ impl Body {
 impl Clone for Body {
     fn clone(&self) -> Self {
         Self {
-            spec: self.spec.clone(),
-            status: self.status.clone(),
+            text: self.text.clone(),
             fresh: Mutex::new(self.fresh().clone()),
         }
     }
@@ -168,17 +165,13 @@ impl<'de> Deserialize<'de> for Watched {
         if let Some(annotations) = &mut metadata.annotations {
             annotations.retain(|key, _| key.starts_with(names::PREFIX));
         }
-        let body = Body {
-            spec: parts.spec.unwrap_or_else(|| RawValue::NULL.to_owned()),
-            status: parts.status,
-            fresh: Mutex::new(None),
-        };
-        let mut sample = Sample::default();
-        let body = body.parts().map(|(spec, status)| {
-            sample = Sample::of(status.as_ref());
-            let metadata = metadata.clone();
-            *body.fresh() = Some(Arc::new(EmailAsset { metadata, spec, status }));
-            body
+        let spec = parts.spec.as_deref().map_or("null", RawValue::get);
+        let status = parts.status.as_deref().map(RawValue::get);
+        let fresh = read(&metadata, spec, status);
+        let sample = Sample::of(fresh.as_ref().ok().and_then(|asset| asset.status.as_ref()));
+        let body = fresh.map(|fresh| Body {
+            text: Text::pack(&format!("[{spec},{}]", status.unwrap_or("null"))),
+            fresh: Mutex::new(Some(Arc::new(fresh))),
         });
         Ok(Self(Arc::new(Packed {
             annotations: metadata.annotations.take().unwrap_or_default().into_iter().collect(),
@@ -189,9 +182,17 @@ impl<'de> Deserialize<'de> for Watched {
     }
 }
 
+fn read(metadata: &ObjectMeta, spec: &str, status: Option<&str>) -> Result<EmailAsset, String> {
+    Ok(EmailAsset {
+        metadata: metadata.clone(),
+        spec: part("spec", spec)?,
+        status: status.map(|status| part("status", status)).transpose()?,
+    })
+}
+
 /// Parses one part of an asset.
-fn part<T: DeserializeOwned>(name: &str, text: &RawValue) -> Result<T, String> {
-    serde_json::from_str(text.get()).map_err(|error| {
+fn part<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| {
         let error = error.to_string();
         // The place is in a text that nobody else sees.
         let what = error.split(" at line ").next().unwrap_or_default();

@@ -139,7 +139,7 @@ impl Pass {
     /// The hosts that the client's Secret names.
     pub(super) fn client_hosts(&self) -> Option<String> {
         let seen = self.context.index.get(&self.client_key()?)?;
-        named_hosts(&seen).map(str::to_owned)
+        named_hosts(&seen)
     }
 
     /// Redirect URIs that the client's own file lists, if it was read and lists any.
@@ -173,14 +173,14 @@ impl Pass {
         let keys: Vec<Key> = self.client_key().into_iter().chain(seed).collect();
         let known: Vec<_> = keys
             .iter()
-            .filter_map(|key| Some((key, self.context.index.get(key)?)))
+            .filter_map(|key| Some((key, named_hosts(&*self.context.index.get(key)?))))
             .collect();
         let secrets: Vec<InputSecret<'_>> = known
             .iter()
-            .map(|(key, seen)| InputSecret {
+            .map(|(key, hosts)| InputSecret {
                 namespace: &key.namespace,
                 name: &key.name,
-                hosts: named_hosts(seen),
+                hosts: hosts.as_deref(),
             })
             .collect();
         provider::check_hosts(endpoints, &secrets).map_err(|error| PlanRefusal {
@@ -258,7 +258,7 @@ impl Pass {
         let Some(grant) = self.context.index.get(&grant_key) else {
             return false;
         };
-        let What::Grant(grant) = &grant.what else { return false };
+        let What::Grant(grant) = grant.what() else { return false };
         if matches!(&grant.attempt, Some(attempt) if matches!(attempt.source, Source::Seed(_))) {
             return true;
         }
@@ -385,7 +385,7 @@ impl Pass {
         let Some(seen) = self.context.index.get(&self.grant_key()) else {
             return Slot::Free;
         };
-        let What::Grant(grant) = &seen.what else {
+        let What::Grant(grant) = seen.what() else {
             return self.foreign(&seen);
         };
         if seen.deleting {
@@ -403,13 +403,13 @@ impl Pass {
             Heritage::Retained
         };
         Slot::Ours(GrantSecret {
-            record: grant.record.clone(),
-            attempt: grant.attempt.clone(),
-            device: grant.device.clone(),
-            unanswered: grant.unanswered.clone(),
+            record: grant.record,
+            attempt: grant.attempt,
+            device: grant.device,
+            unanswered: grant.unanswered,
             retention,
             heritage,
-            mailbox: grant.email.clone(),
+            mailbox: grant.email,
         })
     }
 
@@ -417,13 +417,13 @@ impl Pass {
         let Some(seen) = self.context.index.get(&self.token_key()) else {
             return Slot::Free;
         };
-        let What::Token(token) = &seen.what else {
+        let What::Token(token) = seen.what() else {
             return self.foreign(&seen);
         };
         match &seen.owner {
             Some((uid, _)) if *uid == self.uid && !seen.deleting => Slot::Ours(TokenSecret {
-                record: token.record.clone(),
-                rendering: token.rendered.digest.clone(),
+                record: token.record,
+                rendering: token.rendered.digest,
             }),
             Some((uid, name)) if *uid == self.uid || **name == *self.key.name => Slot::Leaving,
             _ => self.foreign(&seen),
@@ -441,12 +441,12 @@ impl Pass {
             .filter(|key| *key != current);
         let known = earlier.filter_map(|key| {
             let seen = self.context.index.get(&key)?;
-            match &seen.what {
+            match seen.what() {
                 What::Token(token) if !seen.deleting => Some((
                     key,
                     TokenSecret {
-                        record: token.record.clone(),
-                        rendering: token.rendered.digest.clone(),
+                        record: token.record,
+                        rendering: token.rendered.digest,
                     },
                 )),
                 _ => None,
@@ -456,13 +456,13 @@ impl Pass {
     }
 
     fn foreign<T>(&self, seen: &Seen) -> Slot<T> {
-        let (found, adopt) = match &seen.what {
-            What::Other { adopt, .. } => ("another type".to_owned(), adopt.as_deref()),
+        let (found, adopt) = match seen.what() {
+            What::Other { adopt, .. } => ("another type".to_owned(), adopt),
             What::Response { .. } => ("an authorization response".to_owned(), None),
             What::Token(_) => (of_owner("a token Secret", seen), None),
             What::Grant(_) => (of_owner("a grant Secret", seen), None),
         };
-        let granted = adopt.is_some_and(|name| name == &*self.key.name || name == "true");
+        let granted = adopt.is_some_and(|name| *name == *self.key.name || name == "true");
         Slot::Foreign {
             found,
             handover: if granted { Handover::Granted } else { Handover::None },
@@ -500,9 +500,9 @@ fn of_owner(what: &str, seen: &Seen) -> String {
     }
 }
 
-fn named_hosts(seen: &Seen) -> Option<&str> {
-    match &seen.what {
-        What::Other { hosts, .. } => hosts.as_deref(),
+fn named_hosts(seen: &Seen) -> Option<String> {
+    match seen.what() {
+        What::Other { hosts, .. } => hosts,
         _ => None,
     }
 }

@@ -141,7 +141,8 @@ impl Dependents {
 
 #[derive(Default)]
 struct Inner {
-    assets: HashMap<Key, Memory>,
+    /// Boxed: a map has room for up to twice as many as it holds.
+    assets: HashMap<Key, Box<Memory>>,
     dependents: HashMap<Key, Dependents>,
     seeds: HashMap<(Key, String), Vec<(Key, Seniority)>>,
     busy: HashSet<Key>,
@@ -415,7 +416,8 @@ impl Inner {
         }
         if let Some(seed) = &seed {
             let place = (seed.secret.clone(), seed.key.clone());
-            let claims = self.seeds.entry(place).or_default();
+            // Nearly always one.
+            let claims = self.seeds.entry(place).or_insert_with(|| Vec::with_capacity(1));
             claims.push((key.clone(), seed.seniority.clone()));
         }
         let memory = self.assets.entry(key.clone()).or_default();

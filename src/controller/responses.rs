@@ -51,7 +51,7 @@ async fn claim(context: &Context, key: &Key) -> Option<(Key, Contents)> {
             return None;
         }
     };
-    let What::Response { asset } = &contents.seen.what else {
+    let What::Response { asset } = contents.seen.what() else {
         return None;
     };
     let asset = Key::new(&key.namespace, asset.as_deref().unwrap_or_default());

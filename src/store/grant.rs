@@ -247,7 +247,7 @@ impl Secrets {
 
     /// Stores over a Secret that is there; none when it changed in between.
     async fn store_over(&self, answer: &NewGrant, key: &Key, seen: &Seen) -> Result<Option<Stored>, StoreError> {
-        let What::Grant(grant) = &seen.what else {
+        let What::Grant(grant) = seen.what() else {
             return Ok(Some(Stored::Dropped(
                 "a Secret that is not ours has the grant Secret's name",
             )));
@@ -327,13 +327,13 @@ impl Secrets {
                 None => return Ok(None),
             },
         };
-        let What::Grant(grant) = &seen.what else {
+        let What::Grant(grant) = seen.what() else {
             return Ok(None);
         };
         if grant.attempt.as_ref().is_none_or(|open| open.id != attempt.id) {
             return Ok(None);
         }
-        self.change(key, &seen, &Changes::of_annotations(end.changes(grant, attempt)))
+        self.change(key, &seen, &Changes::of_annotations(end.changes(&grant, attempt)))
             .await
             .map(Some)
     }

@@ -10,7 +10,10 @@ use std::{
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::annotations::{self, Annotations, Rendered};
+use super::{
+    annotations::{self, Annotations, Rendered},
+    text::Text,
+};
 use crate::{
     api::names,
     lifecycle::{Attempt, DeviceAuthorization, InputVersion, Record, UnansweredTries},
@@ -99,11 +102,12 @@ pub struct Seen {
     pub labelled: bool,
     /// Whether it has any annotation, for the same reason: somebody may have removed ours.
     pub annotated: bool,
-    /// What its kind adds.
-    pub what: What,
+    kind: Kind,
+    /// Our annotations, packed; none where there are none. Passes look at them now and then, and there are some for each asset.
+    notes: Option<Text>,
 }
 
-/// What is known of a Secret of each kind.
+/// What our annotations say of a Secret of each kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum What {
     /// A grant Secret.
@@ -163,8 +167,23 @@ impl Seen {
             deleting: meta.deletion_timestamp.is_some(),
             annotated: !annotations.is_empty(),
             labelled: meta.labels.is_some_and(|labels| !labels.is_empty()),
-            what: What::new(kind, &annotations),
+            kind,
+            notes: packed(annotations),
         }
+    }
+
+    /// The kind of the Secret.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What our annotations say, which is read anew each time.
+    #[must_use]
+    pub fn what(&self) -> What {
+        let text = self.notes.as_ref().and_then(Text::unpack).unwrap_or_default();
+        // What we have written ourselves can be read; and nothing at all counts as no annotations.
+        What::new(self.kind, &serde_json::from_str(&text).unwrap_or_default())
     }
 
     /// Its edition: UID and resourceVersion.
@@ -214,15 +233,12 @@ impl What {
             },
         }
     }
+}
 
-    const fn kind(&self) -> Kind {
-        match self {
-            Self::Grant(_) => Kind::Grant,
-            Self::Token(_) => Kind::Token,
-            Self::Response { .. } => Kind::Response,
-            Self::Other { .. } => Kind::Other,
-        }
-    }
+/// Our annotations among these.
+fn packed(mut annotations: Annotations) -> Option<Text> {
+    annotations.retain(|key, _| key.starts_with(names::PREFIX));
+    (!annotations.is_empty()).then(|| Text::pack(&annotations::write(&annotations)))
 }
 
 fn is_asset(owner: &OwnerReference) -> bool {
@@ -247,7 +263,8 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct Inner {
     secrets: HashMap<Key, Arc<Seen>>,
-    tokens: HashMap<String, HashSet<Key>>,
+    /// By the owner's UID. Nearly always one, which is where a list is smaller than a set.
+    tokens: HashMap<String, Vec<Key>>,
 }
 
 impl Index {
@@ -260,11 +277,7 @@ impl Index {
     /// The token Secrets that an asset owns, by its UID.
     #[must_use]
     pub fn tokens_of(&self, owner: &str) -> Vec<Key> {
-        self.lock()
-            .tokens
-            .get(owner)
-            .map(|keys| keys.iter().cloned().collect())
-            .unwrap_or_default()
+        self.lock().tokens.get(owner).cloned().unwrap_or_default()
     }
 
     /// The places of all Secrets of one kind.
@@ -306,7 +319,7 @@ impl Index {
     pub fn keep_only(&self, kind: Kind, namespace: Option<&str>, listed: &HashSet<Key>) -> Vec<Key> {
         let mut inner = self.lock();
         let here = |key: &Key| namespace.is_none_or(|namespace| *key.namespace == *namespace);
-        let of_kind = inner.secrets.iter().filter(|(_, seen)| seen.what.kind() == kind);
+        let of_kind = inner.secrets.iter().filter(|(_, seen)| seen.kind == kind);
         let gone: Vec<Key> = of_kind
             .map(|(key, _)| key.clone())
             .filter(|key| here(key) && !listed.contains(key))
@@ -326,8 +339,8 @@ impl Index {
 impl Inner {
     fn insert(&mut self, key: Key, seen: Seen) {
         self.remove(&key);
-        if let (Kind::Token, Some((owner, _))) = (seen.what.kind(), &seen.owner) {
-            self.tokens.entry(owner.clone()).or_default().insert(key.clone());
+        if let (Kind::Token, Some((owner, _))) = (seen.kind, &seen.owner) {
+            self.tokens.entry(owner.clone()).or_default().push(key.clone());
         }
         self.secrets.insert(key, Arc::new(seen));
     }
@@ -339,7 +352,7 @@ impl Inner {
         if let Some((owner, _)) = &seen.owner
             && let Some(keys) = self.tokens.get_mut(owner)
         {
-            keys.remove(key);
+            keys.retain(|other| other != key);
             if keys.is_empty() {
                 self.tokens.remove(owner);
             }

@@ -353,19 +353,6 @@ impl Secrets {
     }
 }
 
-impl Seen {
-    /// The kind of the Secret.
-    #[must_use]
-    pub const fn kind(&self) -> Kind {
-        match self.what {
-            super::index::What::Grant(_) => Kind::Grant,
-            super::index::What::Token(_) => Kind::Token,
-            super::index::What::Response { .. } => Kind::Response,
-            super::index::What::Other { .. } => Kind::Other,
-        }
-    }
-}
-
 fn url(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/secrets")
 }

@@ -238,7 +238,7 @@ impl Secrets {
         let Some(contents) = self.read(&key).await? else {
             return self.sign_in_anew(new, &key).await;
         };
-        let What::Grant(grant) = &contents.seen.what else {
+        let What::Grant(grant) = contents.seen.what() else {
             return Ok(Taken::Dropped("a Secret that is not ours has the grant Secret's name"));
         };
         if grant.email != new.belongs.email {
@@ -253,7 +253,7 @@ impl Secrets {
         if new.is_of_another_subject(&grant.record) {
             return Ok(Taken::OtherSubject);
         }
-        let changes = changes(new, grant);
+        let changes = changes(new, &grant);
         let seen = self.change(&key, &contents.seen, &changes).await?;
         Ok(Taken::Here(Box::new(seen)))
     }

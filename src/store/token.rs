@@ -99,7 +99,7 @@ impl Secrets {
     ) -> Result<Seen, StoreError> {
         let data = data(rendering, record.lifetime.as_ref(), token);
         if let Some(seen) = place {
-            if let What::Token(before) = &seen.what {
+            if let What::Token(before) = seen.what() {
                 return self
                     .change(key, seen, &changes(&before.rendered, rendering, record, data))
                     .await;

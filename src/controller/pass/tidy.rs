@@ -23,7 +23,7 @@ impl Pass {
             return Flow::On;
         };
         let belongs = self.belongs();
-        let retained = matches!(&seen.what, What::Grant(grant) if grant.asset != self.uid);
+        let retained = matches!(seen.what(), What::Grant(grant) if grant.asset != self.uid);
         let changes = Changes {
             annotations: [(names::ASSET.to_owned(), Some(self.uid.clone()))].into(),
             owners: Some(belongs.grant_owner().into_iter().collect()),
@@ -56,7 +56,7 @@ impl Pass {
         let Some(seen) = self.context.index.get(&key) else {
             return Flow::On;
         };
-        let What::Grant(grant) = &seen.what else {
+        let What::Grant(grant) = seen.what() else {
             return Flow::On;
         };
         let Some(attempt) = &grant.attempt else { return Flow::On };
@@ -96,12 +96,12 @@ impl Pass {
         let Some(seen) = self.context.index.get(&key) else {
             return Flow::On;
         };
-        let noted = match &seen.what {
-            What::Grant(grant) => &grant.record.inputs,
-            What::Token(token) => &token.record.inputs,
+        let noted = match seen.what() {
+            What::Grant(grant) => grant.record.inputs,
+            What::Token(token) => token.record.inputs,
             What::Response { .. } | What::Other { .. } => return Flow::On,
         };
-        let known = lifecycle::inputs_now(world, noted);
+        let known = lifecycle::inputs_now(world, &noted);
         let changes = Changes::of_annotations([(names::INPUTS, Some(annotations::write(&known)))].into());
         let written = self.context.secrets.change(&key, &seen, &changes).await;
         self.after_write(&key, written).await
@@ -123,9 +123,9 @@ impl Pass {
             Err(error) => return self.trouble(&error),
         };
         self.context.index.take_in(key, contents.seen.clone());
-        let record = match &contents.seen.what {
-            What::Grant(grant) => grant.record.clone(),
-            What::Token(token) => token.record.clone(),
+        let record = match contents.seen.what() {
+            What::Grant(grant) => grant.record,
+            What::Token(token) => token.record,
             What::Response { .. } | What::Other { .. } => return Flow::On,
         };
         let token = contents.text(grant::keys::ACCESS_TOKEN);

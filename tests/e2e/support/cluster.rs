@@ -1,10 +1,10 @@
 //! A Kubernetes control plane for tests (`tests/cluster`).
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -35,7 +35,7 @@ pub(crate) struct Cluster {
 #[derive(Debug)]
 struct Talk {
     commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: mpsc::Receiver<String>,
 }
 
 /// Whether every request of a service account is logged.
@@ -109,12 +109,12 @@ impl Cluster {
             .stdout(Stdio::piped())
             .spawn()
             .expect("the cluster's binary runs");
-        let mut talk = Talk {
+        let talk = Talk {
             commands: process.stdin.take().expect("standard input is piped"),
-            answers: BufReader::new(process.stdout.take().expect("standard output is piped")),
+            answers: lines(process.stdout.take().expect("standard output is piped")),
         };
         // Empty when it failed; its reason is on standard error.
-        let hello: Hello = serde_json::from_str(&talk.read_line())
+        let hello: Hello = serde_json::from_str(&talk.answer())
             .unwrap_or_else(|_| panic!("the cluster did not start; its logs are in {}", directory.display()));
         Self {
             server: hello.server,
@@ -268,7 +268,7 @@ impl Cluster {
         let answer = tokio::task::spawn_blocking(move || {
             let mut talk = talk.lock().expect("no command has panicked");
             writeln!(talk.commands, "{command}").expect("the cluster runs");
-            talk.read_line()
+            talk.answer()
         });
         assert_eq!(answer.await.expect("a command is answered").trim(), "ok", "{command}");
     }
@@ -283,13 +283,23 @@ impl Drop for Cluster {
 }
 
 impl Talk {
-    fn read_line(&mut self) -> String {
-        let mut line = String::new();
-        self.answers
-            .read_line(&mut line)
-            .expect("the cluster's standard output can be read");
-        line
+    /// The next line; empty when the process has ended, or says nothing for too long.
+    fn answer(&self) -> String {
+        self.answers.recv_timeout(LIMIT).unwrap_or_default()
     }
+}
+
+/// The lines of a process, read by a thread of their own: a pipe cannot be read with a limit.
+fn lines(output: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 /// What the cluster prints once it is usable.
