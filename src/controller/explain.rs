@@ -6,18 +6,21 @@
 //! <provider> refused <what> (<code>): "<its words>".  <what it means>  <what stays good>  <the next step>  <a wrong clock>
 //! ```
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
+use self::blanks::Blanks;
 use super::situation::Past;
 use crate::{
     api::{FailureClass, Reason},
     lifecycle::{self, Failure, History, Names, Redeem, Source},
     oauth::{
         Cause, Circumstance, Class, FailureKind, Refusal, Situation, TransportFailure,
-        errors::{Row, Template, Value},
+        errors::{Row, Value},
     },
     provider::Endpoints,
 };
+
+mod blanks;
 
 /// A clock that is off by less is not worth a word: answers take time, and `Date` has whole seconds.
 const CLOCK_IS_WRONG: SignedDuration = SignedDuration::from_mins(2);
@@ -119,7 +122,7 @@ fn full_code(refusal: &Refusal) -> String {
 
 fn code(refusal: &Refusal) -> String {
     let code = full_code(refusal);
-    if code.contains(&refusal.status.to_string()) {
+    if code.starts_with("http_") {
         code
     } else {
         format!("{code}, HTTP {}", refusal.status)
@@ -132,6 +135,10 @@ fn advice(question: &Question<'_>, refusal: &Refusal, class: FailureClass, reaso
     let row = refusal
         .row
         .filter(|row| row.class == class && reason != Reason::GrantLost);
+    let stays_good = match (row, refusal.cause) {
+        (None, Cause::Other) => "",
+        _ => stays_good(question, class, reason),
+    };
     let means = match row {
         Some(row) => blanks.fill(&row.means),
         None => unknown_means(question, refusal, class, reason),
@@ -140,7 +147,7 @@ fn advice(question: &Question<'_>, refusal: &Refusal, class: FailureClass, reaso
         Some(next) => blanks.fill(next),
         None => usual_step(&blanks, class, reason),
     };
-    joined(&[&means, stays_good(question, class, reason), &next])
+    joined(&[&means, stays_good, &next])
 }
 
 /// Sentences in a row, without those that have nothing to say.
@@ -190,7 +197,7 @@ fn unknown_means(question: &Question<'_>, refusal: &Refusal, class: FailureClass
             "Something in front of the server, or a policy of its own, forbids it.".to_owned()
         }
         (FailureClass::AdminConfig | FailureClass::Bug, _) => {
-            "What that code means is not known here, so nobody is asked to sign in.".to_owned()
+            "What that means is not known here. A stored grant is kept and tried again slowly, and nobody is asked to sign in.".to_owned()
         }
         (FailureClass::Retry | FailureClass::Throttled, _) => String::new(),
     }
@@ -259,81 +266,6 @@ fn in_words(length: SignedDuration) -> String {
         minutes => (minutes / 1440, "days"),
     };
     format!("{amount} {unit}")
-}
-
-/// What the blanks of `oauth/errors.yaml` are filled with.
-struct Blanks<'a> {
-    names: &'a Names,
-    endpoints: &'a Endpoints,
-    client_id: &'a str,
-    granted: Option<Timestamp>,
-    used: Option<Timestamp>,
-    new_grant: String,
-}
-
-impl<'a> Blanks<'a> {
-    fn of(question: &Question<'a>) -> Self {
-        Self {
-            names: question.names,
-            endpoints: question.endpoints,
-            client_id: &question.redeem.binding.client_id,
-            granted: question.past.granted,
-            used: question.past.used,
-            new_grant: lifecycle::new_grant(question.names),
-        }
-    }
-
-    fn fill(&self, template: &Template) -> String {
-        template.fill(|value| self.value(value))
-    }
-
-    fn value(&self, value: Value) -> String {
-        let url = &self.endpoints.refresh_url;
-        match value {
-            Value::Provider => self.endpoints.display_name.clone(),
-            Value::Email => self.names.email.clone(),
-            Value::Client if self.names.client.is_empty() => "spec.oauth2.clientID".to_owned(),
-            Value::Client => format!("Secret {}", self.names.client),
-            Value::ClientId => self.client_id.to_owned(),
-            Value::PutSecret => put_secret(self.names),
-            Value::Scopes => listed(&self.endpoints.scopes),
-            Value::Tenant => {
-                let mut parts = url.path_segments().into_iter().flatten();
-                parts.next().unwrap_or_default().to_owned()
-            }
-            Value::LoginHost => url.host_str().unwrap_or_default().to_owned(),
-            Value::Endpoint => url.to_string(),
-            Value::NewGrant => self.new_grant.clone(),
-            Value::Granted => self
-                .granted
-                .map_or_else(|| "a week ago".to_owned(), |time| format!("on {}", day(time))),
-            Value::Unused => self
-                .used
-                .map_or_else(|| "for too long".to_owned(), |time| format!("since {}", day(time))),
-        }
-    }
-}
-
-fn day(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%d").to_string()
-}
-
-fn put_secret(names: &Names) -> String {
-    match names.client.split_once('/') {
-        Some((namespace, name)) => format!(
-            "put it into Secret {}, key client_secret: kubectl patch secret -n {namespace} {name} --type merge -p '{{\"stringData\":{{\"client_secret\":\"…\"}}}}'",
-            names.client
-        ),
-        None => "name the Secret that holds it in spec.oauth2.clientCredentialsRef".to_owned(),
-    }
-}
-
-fn listed(scopes: &[String]) -> String {
-    if scopes.is_empty() {
-        "none were named".to_owned()
-    } else {
-        scopes.join(" ")
-    }
 }
 
 /// The request did not leave.

@@ -89,7 +89,7 @@ impl Answer {
 ///
 /// # Errors
 /// A [`Refusal`] for everything that is not a usable token, with the class that tells what to do.
-pub fn parse(received: &Received<'_>, sent: &SecretsInPlay, situation: &Situation) -> Result<Answer, Refusal> {
+pub fn parse(received: &Received<'_>, sent: &SecretsInPlay, situation: &Situation) -> Result<Answer, Box<Refusal>> {
     let object = json_object(received.body);
     let issued = (200..300)
         .contains(&received.status)
@@ -98,7 +98,7 @@ pub fn parse(received: &Received<'_>, sent: &SecretsInPlay, situation: &Situatio
     if let (Some(access_token), Ok(object)) = (issued, &object) {
         return Ok(answer(access_token, object, received, sent));
     }
-    Err(refusal(&object, received, sent, situation))
+    Err(Box::new(refusal(&object, received, sent, situation)))
 }
 
 /// What an answer says that is known to be no yes.
@@ -346,7 +346,7 @@ fn subtype(fields: &Map<String, Value>) -> &str {
 fn detail(row: Option<&Row>, codes: &[u32], prefix: Option<&str>) -> Option<String> {
     let telling = codes.iter().find(|code| row.is_some_and(|row| row.has_code(**code)));
     let code = telling.or_else(|| codes.first())?;
-    Some(format!("{}{code}", prefix.unwrap_or_default()))
+    Some(prefix.map_or_else(|| format!("error_code {code}"), |prefix| format!("{prefix}{code}")))
 }
 
 /// Words for people, without what is for the provider's support.

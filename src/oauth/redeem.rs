@@ -266,7 +266,7 @@ pub(super) struct Unanswered {
 fn answered(response: &Response, endpoint: &Url, secrets: &SecretsInPlay, situation: &Situation) -> Outcome {
     match answer::parse(&received(response), secrets, situation) {
         Ok(answer) => Outcome::Answered(answer),
-        Err(refusal) => match without_doubt(refusal, response.completeness, endpoint) {
+        Err(refusal) => match without_doubt(*refusal, response.completeness, endpoint) {
             Ok(refusal) => Outcome::Refused(refusal),
             Err(doubt) => Outcome::Unknown(*doubt),
         },

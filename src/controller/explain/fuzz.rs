@@ -110,7 +110,7 @@ fn whatever_arrives_nothing_panics_and_no_secret_is_repeated() {
             }
             Ok(Ok(None)) => {}
             Ok(Err(problem)) => panic!("{problem}\nseed {seed}, case {count}: {}", printed(&case)),
-            Err(_) => panic!("a panic; seed {seed}, case {count}: {}", printed(&case)),
+            Err(_panic) => panic!("a panic; seed {seed}, case {count}: {}", printed(&case)),
         }
     }
     println!(
@@ -150,7 +150,7 @@ fn check(case: &Case) -> Result<Option<bool>, String> {
             no_secret_in(&format!("{answer:?}"))?;
             return Ok(None);
         }
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     };
     let dialect = case.situation.dialect;
     let failure = shown_in(dialect, &case.situation.circumstances, case.history, &refusal);
@@ -235,13 +235,7 @@ fn case(corpus: &[(Dialect, u16, String)], random: &mut StdRng) -> Case {
     Case {
         situation: Situation { dialect, circumstances },
         status,
-        headers: HEADERS
-            .into_iter()
-            .filter_map(|name| random.random_bool(0.2).then_some(name))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|name| (name, text(random).into_bytes()))
-            .collect(),
+        headers: headers(random),
         body: mutated(body, corpus, random),
         completeness: *[
             Completeness::Whole,
@@ -258,6 +252,16 @@ fn case(corpus: &[(Dialect, u16, String)], random: &mut StdRng) -> Case {
             History::Clean
         },
     }
+}
+
+fn headers(random: &mut StdRng) -> Vec<(&'static str, Vec<u8>)> {
+    let mut headers = Vec::new();
+    for name in HEADERS {
+        if random.random_bool(0.2) {
+            headers.push((name, text(random).into_bytes()));
+        }
+    }
+    headers
 }
 
 fn mutated(body: String, corpus: &[(Dialect, u16, String)], random: &mut StdRng) -> Vec<u8> {

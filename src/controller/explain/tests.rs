@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -373,7 +374,7 @@ fn reading_problem(failure: &Failure) -> Option<&'static str> {
             "it reads badly",
         ),
         (
-            has(&[&REFRESH_TOKEN[..12], &CLIENT_SECRET[..12]]),
+            has(&[REFRESH_TOKEN, CLIENT_SECRET]),
             "it repeats a secret",
         ),
         (!has(&steps), "it has no next step"),

@@ -13,11 +13,11 @@ enum Expected {
     Refusal(Class, Cause, &'static str),
 }
 
-fn parse_body(status: u16, body: &[u8]) -> Result<Answer, Refusal> {
+fn parse_body(status: u16, body: &[u8]) -> Result<Answer, Box<Refusal>> {
     parse_with(status, &HeaderMap::new(), body, &SecretsInPlay::default())
 }
 
-fn parse_with(status: u16, headers: &HeaderMap, body: &[u8], sent: &SecretsInPlay) -> Result<Answer, Refusal> {
+fn parse_with(status: u16, headers: &HeaderMap, body: &[u8], sent: &SecretsInPlay) -> Result<Answer, Box<Refusal>> {
     let now = "2026-11-25T12:00:00Z".parse().unwrap();
     parse(
         &Received {
@@ -34,7 +34,15 @@ fn parse_with(status: u16, headers: &HeaderMap, body: &[u8], sent: &SecretsInPla
 
 /// What this answer means in this dialect.
 pub(crate) fn refused_at(dialect: Dialect, status: u16, body: &[u8]) -> Refusal {
-    refused_in(&Situation::speaking(dialect), status, body)
+    let headers = HeaderMap::new();
+    let received = Received {
+        status,
+        headers: &headers,
+        body,
+        completeness: Completeness::Whole,
+        now: "2026-11-25T12:00:00Z".parse().unwrap(),
+    };
+    *parse(&received, &SecretsInPlay::default(), &Situation::speaking(dialect)).unwrap_err()
 }
 
 /// The row that this answer meets.
@@ -54,20 +62,8 @@ pub(crate) fn row_of(dialect: Dialect, status: u16, body: &str, when: &[Circumst
     parse(&received, &SecretsInPlay::default(), &situation).err()?.row
 }
 
-fn refused_in(situation: &Situation, status: u16, body: &[u8]) -> Refusal {
-    let headers = HeaderMap::new();
-    let received = Received {
-        status,
-        headers: &headers,
-        body,
-        completeness: Completeness::Whole,
-        now: "2026-11-25T12:00:00Z".parse().unwrap(),
-    };
-    parse(&received, &SecretsInPlay::default(), situation).unwrap_err()
-}
-
 fn refused(status: u16, body: &str) -> Refusal {
-    parse_body(status, body.as_bytes()).unwrap_err()
+    *parse_body(status, body.as_bytes()).unwrap_err()
 }
 
 #[rustfmt::skip]
