@@ -60,8 +60,11 @@ pub(super) fn refused(question: &Question<'_>, refusal: &Refusal) -> Failure {
 
 fn judgement(question: &Question<'_>, refusal: &Refusal) -> (FailureClass, Reason) {
     let candidate = matches!(question.redeem.source, Source::Seed(_));
-    match refusal.class {
-        Class::Retry if is_persistent(question, refusal) => (FailureClass::Bug, Reason::RequestRejected),
+    let (class, reason) = match refusal.class {
+        Class::Retry if is_persistent(question, refusal) => (Class::Bug, Reason::RequestRejected),
+        class => (class, refusal.reason),
+    };
+    match class {
         Class::Reauthorize if candidate => (FailureClass::Reauthorize, Reason::SeedRejected),
         Class::Reauthorize if question.redeem.history == History::AnswerLost => {
             (FailureClass::Reauthorize, Reason::GrantLost)
@@ -69,7 +72,7 @@ fn judgement(question: &Question<'_>, refusal: &Refusal) -> (FailureClass, Reaso
         // A candidate that an admin must look at is no reason to hold back the grant that works.
         Class::AdminConfig if candidate && question.grant_lives => (FailureClass::AdminConfig, Reason::SeedRejected),
         Class::Bug if candidate && question.grant_lives => (FailureClass::Bug, Reason::SeedRejected),
-        class => (class, refusal.reason),
+        class => (class, reason),
     }
 }
 
