@@ -250,7 +250,11 @@ fn refusal(
         Some(_) if status < 500 || row.is_some() => Evidence::ErrorCode,
         _ => Evidence::Status,
     };
-    let shown = |text: &str| Some(ErrorCode::new(text)).filter(|_| !text.is_empty() && !secrets.leak_into(text));
+    let shown = |text: &str| {
+        // As much as is shown is looked through: a code may be as long as the body.
+        let text: String = text.trim().chars().take(ErrorCode::LIMIT).collect();
+        Some(ErrorCode::new(&text)).filter(|_| !text.is_empty() && !secrets.leak_into(&text))
+    };
     let words = words.map(|words| without_trailer(words, errors.trailer(situation.dialect)));
     Refusal {
         class: verdict.class,

@@ -1,10 +1,10 @@
 //! What a person reads after each answer that we know, from the bytes on the wire to the sentence: a recorded server sends the answers in `answers/` over HTTP, and the
 //! messages are kept in `messages.txt` to be read aloud. After a change of words run with `UPDATE_SNAPSHOTS=1` and read the difference.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -98,7 +98,17 @@ const fn provider(dialect: Dialect) -> (&'static str, &'static str, &'static str
     }
 }
 
-pub(super) fn endpoints(dialect: Dialect) -> Endpoints {
+pub(super) fn endpoints(dialect: Dialect) -> &'static Endpoints {
+    static ALL: LazyLock<HashMap<Dialect, Endpoints>> = LazyLock::new(|| {
+        Dialect::ALL
+            .into_iter()
+            .map(|dialect| (dialect, endpoints_of(dialect)))
+            .collect()
+    });
+    &ALL[&dialect]
+}
+
+fn endpoints_of(dialect: Dialect) -> Endpoints {
     let spec = "{email: support@example.com, oauth2: {grant: RefreshToken, refreshTokenSecretRef: {name: s, key: k}, clientID: c, tokenURL: 'https://id.example.com/token'}}";
     let spec: EmailAssetSpec = serde_saphyr::from_str(spec).unwrap();
     let (name, url, scopes) = provider(dialect);
@@ -205,7 +215,6 @@ fn shown(dialect: Dialect, recorded: &Recorded, outcome: &Outcome) -> Failure {
     } else {
         Source::Grant
     };
-    let endpoints = endpoints(dialect);
     let failed = FailureStatus {
         code: match outcome {
             Outcome::Refused(refusal) => Some(full_code(refusal)),
@@ -231,7 +240,7 @@ fn shown(dialect: Dialect, recorded: &Recorded, outcome: &Outcome) -> Failure {
             fencing: Fencing::Free,
         },
         names: &names(dialect, &source),
-        endpoints: &endpoints,
+        endpoints: endpoints(dialect),
         past: &Past {
             granted: Some("2026-11-18T12:00:00Z".parse().unwrap()),
             used: Some("2026-08-20T10:00:00Z".parse().unwrap()),
@@ -373,10 +382,7 @@ fn reading_problem(failure: &Failure) -> Option<&'static str> {
             has(&["..", "  ", "{provider", "{client", "{scopes", "{newGrant"]),
             "it reads badly",
         ),
-        (
-            has(&[REFRESH_TOKEN, CLIENT_SECRET]),
-            "it repeats a secret",
-        ),
+        (has(&[REFRESH_TOKEN, CLIENT_SECRET]), "it repeats a secret"),
         (!has(&steps), "it has no next step"),
     ]
     .into_iter()
@@ -446,12 +452,7 @@ async fn a_sign_in_that_is_refused_says_who_must_act() {
                 )
                 .await;
             let Outcome::Refused(refusal) = outcome else { continue };
-            let message = sign_in_refused(
-                &names(dialect, &Source::Grant),
-                &endpoints(dialect),
-                CLIENT_ID,
-                &refusal,
-            );
+            let message = sign_in_refused(&names(dialect, &Source::Grant), endpoints(dialect), CLIENT_ID, &refusal);
             assert!(message.contains("Nothing was changed."), "{message}");
             assert!(!message.contains("stored grant"), "{message}");
             if refusal.class == Class::AdminConfig {
@@ -467,7 +468,7 @@ fn a_clock_is_mentioned_when_it_is_off_by_minutes() {
         let body = br#"{"error":"invalid_client"}"#;
         let mut refusal = crate::oauth::answer::tests::refused_at(Dialect::Google, status, body);
         refusal.clock_ahead = Some(SignedDuration::from_secs(ahead));
-        clock(&endpoints(Dialect::Google), &refusal)
+        clock(endpoints(Dialect::Google), &refusal)
     };
     assert_eq!(refusal(30, 400), "");
     assert_eq!(refusal(-119, 400), "");
