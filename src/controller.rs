@@ -16,6 +16,7 @@ mod desk;
 mod explain;
 mod gates;
 mod lean;
+mod noted;
 mod observe;
 mod pass;
 mod redeem;
@@ -107,6 +108,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         token_client: parts.token_client,
         spool: parts.spool,
         fence: parts.fence,
+        noted: noted::Noted::default(),
         gates: gates(settings.requests_per_host, waker.clone()),
         metrics,
         tracker: tracker.clone(),

@@ -7,7 +7,9 @@
 )]
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use emailasset::api::{EmailAsset, Reason};
 
@@ -73,16 +75,91 @@ fn every_link_between_documents_leads_somewhere() {
 }
 
 #[test]
-fn every_manifest_of_the_readme_is_valid() {
-    let readme = read("README.md");
-    let manifests: Vec<_> = readme.split("```yaml\n").skip(1).collect();
-    assert_eq!(manifests.len(), 3, "Google, Microsoft and a server of one's own");
-    for manifest in manifests {
-        let manifest = manifest.split("```").next().unwrap();
-        let asset: EmailAsset = serde_saphyr::from_str(manifest).unwrap();
-        let checked = emailasset::api::validate(&asset, &emailasset::api::AllowedKeys::default());
-        assert_eq!(checked, Ok(()), "{manifest}");
+fn every_block_of_yaml_can_be_read() {
+    for Block { place, text } in pages().iter().flat_map(|page| blocks(page)) {
+        let read: Result<Vec<serde_json::Value>, _> = serde_saphyr::from_multiple(&text);
+        assert!(read.is_ok(), "{place}: {}", read.unwrap_err());
     }
+}
+
+/// By `kubectl emailasset check`: fields, words, the rules of the API server, the operator's own, and the catalogue.
+#[test]
+fn every_asset_in_the_documents_passes_the_operators_own_rules() {
+    let (mut assets, mut pages_with_assets) = (0, Vec::new());
+    for page in pages() {
+        for Block { place, text } in blocks(&page).into_iter().filter(is_asset) {
+            let said = check(&text);
+            assert_eq!(said, "1 EmailAsset checked, no errors.\n", "{place}:\n{text}");
+            let asset: EmailAsset = serde_saphyr::from_str(&text).unwrap();
+            let checked = emailasset::api::validate(&asset, &emailasset::api::AllowedKeys::default());
+            assert_eq!(checked, Ok(()), "{place}");
+            assets += 1;
+            pages_with_assets.push(page.clone());
+        }
+    }
+    assert!(assets >= 8, "only {assets} are found");
+    for page in pages() {
+        let guide = page.parent().unwrap().ends_with("providers");
+        assert!(
+            !guide || pages_with_assets.contains(&page),
+            "{} ends in no manifest",
+            page.display()
+        );
+    }
+    let of_readme = pages_with_assets.iter().filter(|page| page.ends_with("README.md"));
+    assert_eq!(of_readme.count(), 3, "Google, Microsoft and a server of one's own");
+}
+
+#[test]
+fn a_wrong_asset_would_be_found() {
+    let bad = "apiVersion: emailasset.dev/v1alpha1\nkind: EmailAsset\nmetadata: {name: support}\nspec: {email: x, oauth2: {grant: Device}}\n";
+    let said = check(bad);
+    assert!(said.contains("spec.oauth2.grant") && said.contains("error"), "{said}");
+}
+
+/// A block of YAML in a page, and where it stands.
+struct Block {
+    place: String,
+    text: String,
+}
+
+fn is_asset(block: &Block) -> bool {
+    block.text.lines().any(|line| line == "kind: EmailAsset")
+}
+
+/// The blocks marked as YAML, also those that are indented because they belong to a step of a list.
+fn blocks(page: &Path) -> Vec<Block> {
+    let text = fs::read_to_string(page).unwrap();
+    let mut blocks = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if line.trim() != "```yaml" {
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        let inside = lines
+            .by_ref()
+            .map(|(_, line)| line)
+            .take_while(|line| line.trim() != "```");
+        let cut: Vec<_> = inside.map(|line| line.get(indent..).unwrap_or_default()).collect();
+        blocks.push(Block {
+            place: format!("{} line {}", page.display(), number + 1),
+            text: cut.join("\n") + "\n",
+        });
+    }
+    blocks
+}
+
+/// What the plugin says about a manifest.
+fn check(manifest: &str) -> String {
+    let mut plugin = Command::new(env!("CARGO_BIN_EXE_kubectl-emailasset"))
+        .args(["check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    plugin.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
+    String::from_utf8(plugin.wait_with_output().unwrap().stdout).unwrap()
 }
 
 fn read(path: &str) -> String {
@@ -93,14 +170,20 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// All pages, in whatever folder of `docs`.
 fn pages() -> Vec<PathBuf> {
-    let in_docs = fs::read_dir(root().join("docs"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut pages: Vec<_> = in_docs
-        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-        .collect();
-    pages.extend([root().join("README.md"), root().join("CHANGELOG.md")]);
+    let mut pages = vec![root().join("README.md"), root().join("CHANGELOG.md")];
+    let mut folders = vec![root().join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
     pages
 }
 

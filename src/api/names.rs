@@ -70,6 +70,8 @@ pub mod response_keys {
     pub const NONCE: &str = "nonce";
     /// The `iss` of the response (RFC 9207); absent where the provider sends none.
     pub const ISSUER: &str = "iss";
+    /// The `status.grant.grantTime` that was there when the sign-in began, RFC 3339; absent where there was none. A newer grant is not replaced.
+    pub const GRANT_TIME: &str = "grant_time";
 }
 /// The operator's own keys, in its own namespace.
 pub const KEYS_SECRET: &str = "emailasset-operator-keys";

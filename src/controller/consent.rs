@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use fail::fail_point;
 use jiff::Timestamp;
 use kube::{
     Api, Resource,
@@ -40,7 +41,7 @@ use crate::{
     },
 };
 
-/// Redeems an authorization code for this asset. Runs on a task of its own: a browser that goes away cancels nothing.
+/// Redeems an authorization code for this asset. Runs on a task of its own: a browser that goes away cancels nothing. A refusal is for the caller to note.
 pub(super) async fn complete(context: &Arc<Context>, consent: Consent) -> Result<SignedIn, SignInRefusal> {
     let key = Key::new(&consent.namespace, &consent.name);
     let (task_context, task_key) = (Arc::clone(context), key.clone());
@@ -53,12 +54,13 @@ pub(super) async fn complete(context: &Arc<Context>, consent: Consent) -> Result
             "The operator made a mistake; please report it. Open the link again.",
         ))
     });
+    context.count_sign_in(&ended);
     match &ended {
-        Ok(signed_in) => info!(asset = %key, account = %signed_in.account, "somebody signed in"),
-        Err(refusal) => {
-            info!(asset = %key, reason = %refusal.reason(), "a sign-in changed nothing");
-            note_refusal(context, &key, refusal).await;
+        Ok(signed_in) => {
+            context.noted.forget(&key);
+            info!(asset = %key, account = %signed_in.account, "somebody signed in");
         }
+        Err(refusal) => info!(asset = %key, reason = %refusal.reason(), "a sign-in changed nothing"),
     }
     ended
 }
@@ -180,7 +182,9 @@ impl Signer {
             error!(asset = %self.key, error = %Chain(&error), "a sign-in could not be spooled; going on at once");
         }
         self.context.count_spool();
+        fail_point!("sign-in-spooled", |_| std::process::abort());
         let ended = self.prove_and_store(&unproven).await;
+        fail_point!("sign-in-stored", |_| std::process::abort());
         redeem::forget(&self.context, &entry);
         self.context.count_spool();
         ended
@@ -341,6 +345,7 @@ pub(super) async fn heal(context: &Arc<Context>, unproven: Unproven) {
         Ok(signer) => signer.prove_and_store(&unproven).await,
         Err(refusal) => Err(refusal),
     };
+    context.count_sign_in(&ended);
     match ended {
         Ok(signed_in) => info!(asset = %key, account = %signed_in.account, "healed a sign-in of an earlier process"),
         Err(refusal) => note_refusal(context, &key, &refusal).await,
@@ -421,12 +426,12 @@ pub(super) fn check_issuer(sign_in: &SignIn, named: Option<&str>) -> Result<(), 
     }
 }
 
-/// When the grant was given that is in use.
+/// When somebody signed in for the grant that is in use.
 pub(super) fn granted_now(context: &Context, key: &Key) -> Option<Timestamp> {
     let grant = Key::new(&key.namespace, &names::grant_secret(&key.name));
     let seen = context.index.get(&grant)?;
     match seen.what() {
-        What::Grant(grant) => grant.record.granted,
+        What::Grant(grant) => grant.record.account.as_ref().and(grant.record.granted),
         _ => None,
     }
 }

@@ -12,15 +12,16 @@ use kube::{
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{clients::Clients, gates::Gates, lean::Watched, registry::Registry, watch::Synced};
+use super::{clients::Clients, gates::Gates, lean::Watched, noted::Noted, registry::Registry, watch::Synced};
 use crate::{
     api::{AllowedKeys, names},
     leader::Fence,
+    lifecycle::SignInRefusal,
     oauth::{Class, Outcome, TokenClient},
     provider::Catalogue,
     signin::Links,
     store::{Index, Key, Kind, OnWrite, Secrets, StoreError, spool::Spool},
-    telemetry::metrics::{Metrics, RequestClass, RequestOutcome, Resource, WriteResult},
+    telemetry::metrics::{Metrics, RequestClass, RequestOutcome, Resource, SignInResult, WriteResult},
 };
 
 /// How the controller works.
@@ -55,6 +56,8 @@ pub(super) struct Context {
     pub(super) fence: Fence,
     pub(super) gates: Gates,
     pub(super) metrics: Arc<Metrics>,
+    /// Refused sign-ins that were noted lately.
+    pub(super) noted: Noted,
     pub(super) recorder: Recorder,
     /// Tasks that shutdown waits for.
     pub(super) tracker: TaskTracker,
@@ -124,6 +127,29 @@ impl Context {
             Outcome::Unknown(_) => (RequestOutcome::Unknown, RequestClass::Retry),
         };
         self.metrics.token_requested(outcome, class, took);
+    }
+
+    /// Counts a sign-in by what became of it.
+    pub(super) fn count_sign_in<T>(&self, ended: &Result<T, SignInRefusal>) {
+        self.metrics.signed_in(match ended {
+            Ok(_) => SignInResult::Stored,
+            Err(refusal) => sign_in_result(refusal),
+        });
+    }
+}
+
+const fn sign_in_result(refusal: &SignInRefusal) -> SignInResult {
+    match refusal {
+        SignInRefusal::WrongAccount { .. } | SignInRefusal::OtherSubject { .. } => SignInResult::WrongAccount,
+        SignInRefusal::IdentityUnproven { .. } => SignInResult::IdentityUnproven,
+        SignInRefusal::ScopeNotGranted { .. } => SignInResult::ScopeNotGranted,
+        SignInRefusal::NoRefreshToken => SignInResult::NoRefreshToken,
+        SignInRefusal::ConsentDenied => SignInResult::ConsentDenied,
+        SignInRefusal::AdminConsentRequired => SignInResult::AdminConsentRequired,
+        SignInRefusal::CodeExpired => SignInResult::CodeExpired,
+        SignInRefusal::Superseded => SignInResult::Superseded,
+        SignInRefusal::NotPossible { .. } => SignInResult::NotPossible,
+        SignInRefusal::Failed { .. } => SignInResult::Failed,
     }
 }
 

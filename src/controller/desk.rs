@@ -34,7 +34,12 @@ impl Desk for Reception {
     }
 
     async fn complete(&self, consent: Consent) -> Result<SignedIn, SignInRefusal> {
-        consent::complete(&self.0, consent).await
+        let key = Key::new(&consent.namespace, &consent.name);
+        let ended = consent::complete(&self.0, consent).await;
+        if let Err(refusal) = &ended {
+            self.note(&key, refusal).await;
+        }
+        ended
     }
 
     async fn refused(&self, namespace: &str, name: &str, uid: &str, refusal: &SignInRefusal) {
@@ -45,7 +50,17 @@ impl Desk for Reception {
             .and_then(|watched| watched.asset().ok())
             .is_some_and(|asset| asset.metadata.uid.as_deref() == Some(uid));
         if same {
-            consent::note_refusal(&self.0, &key, refusal).await;
+            self.0.count_sign_in::<SignedIn>(&Err(refusal.clone()));
+            self.note(&key, refusal).await;
+        }
+    }
+}
+
+impl Reception {
+    /// Notes a refusal that says something new.
+    async fn note(&self, key: &Key, refusal: &SignInRefusal) {
+        if self.0.noted.is_news(key, refusal) {
+            consent::note_refusal(&self.0, key, refusal).await;
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tracing::{debug, warn};
 use url::{Host, Url};
@@ -18,7 +19,7 @@ use crate::{
     api::names::response_keys,
     lifecycle::SignInRefusal,
     signin::Consent,
-    store::{Contents, Key, Kind, What},
+    store::{Contents, Key, Kind, StoreError, What},
 };
 
 /// Takes what is there: this replica leads from now on.
@@ -42,7 +43,8 @@ pub(super) fn take(context: &Arc<Context>, key: Key) {
     });
 }
 
-/// Reads the Secret and deletes it. None: somebody else has, or it cannot be read.
+/// Reads the Secret and deletes it. None: somebody else has, or it cannot be read. A change of leader, or the first list of a watch, may bring one Secret here twice;
+/// a code that is sent twice ends the grant that it gave (RFC 6749 section 4.1.2).
 async fn claim(context: &Context, key: &Key) -> Option<(Key, Contents)> {
     let contents = match context.secrets.read(key).await {
         Ok(contents) => contents?,
@@ -55,11 +57,18 @@ async fn claim(context: &Context, key: &Key) -> Option<(Key, Contents)> {
         return None;
     };
     let asset = Key::new(&key.namespace, asset.as_deref().unwrap_or_default());
+    if contents.seen.deleting {
+        return None;
+    }
     // Deleted first: a code can be used once only, and must lie about no longer than needed.
-    match context.secrets.delete(key, &contents.seen).await {
+    match context.secrets.claim(key, &contents.seen).await {
         Ok(()) => {
             context.index.forget(key, &contents.seen.uid);
             Some((asset, contents))
+        }
+        Err(StoreError::Conflict(_)) => {
+            debug!(secret = %key, "an authorization response is taken already");
+            None
         }
         Err(error) => {
             warn!(secret = %key, error = %Chain(&error), "an authorization response cannot be deleted, and is not used");
@@ -73,10 +82,17 @@ async fn answer(context: &Arc<Context>, asset: &Key, response: &Contents) {
         debug!(%asset, "an authorization response names no EmailAsset");
         return;
     }
-    match consent_of(context, asset, response) {
-        // What became of it is in the log, in the status and in an Event.
-        Ok(consent) => drop(consent::complete(context, consent).await),
-        Err(refusal) => consent::note_refusal(context, asset, &refusal).await,
+    let ended = match consent_of(context, asset, response) {
+        Ok(consent) => consent::complete(context, consent).await,
+        Err(refusal) => {
+            let refused = Err(refusal);
+            context.count_sign_in(&refused);
+            refused
+        }
+    };
+    if let Err(refusal) = ended {
+        // Each is noted, also the same once more: the plugin waits for it, and to make a Secret takes more than a link.
+        consent::note_refusal(context, asset, &refusal).await;
     }
 }
 
@@ -95,6 +111,10 @@ fn consent_of(context: &Arc<Context>, asset: &Key, response: &Contents) -> Resul
             "A Secret with an authorization response for this asset names a redirect URI that is not on a loopback address; nothing was changed. Use kubectl emailasset authorize.",
         ));
     }
+    let granted = granted(response)?;
+    if consent::granted_now(context, asset) > granted {
+        return Err(SignInRefusal::Superseded);
+    }
     let sign_in = consent::sign_in_of(context, asset)?;
     let named: Option<SecretString> = response.text(response_keys::ISSUER).ok();
     consent::check_issuer(&sign_in, named.as_ref().map(ExposeSecret::expose_secret))?;
@@ -107,7 +127,19 @@ fn consent_of(context: &Arc<Context>, asset: &Key, response: &Contents) -> Resul
         redirect_uri,
         nonce: plain(response_keys::NONCE)?,
         callback_key: sign_in.callback_key,
-        granted: consent::granted_now(context, asset),
+        granted,
+    })
+}
+
+/// When the grant was given that the plugin saw before the sign-in began. None: it saw none, so none may be replaced.
+fn granted(response: &Contents) -> Result<Option<Timestamp>, SignInRefusal> {
+    let Ok(text) = response.text(response_keys::GRANT_TIME) else {
+        return Ok(None);
+    };
+    text.expose_secret().parse().map(Some).map_err(|_| {
+        consent::failed(
+            "A Secret with an authorization response for this asset has a grant_time that is no RFC 3339 time; nothing was changed. Use kubectl emailasset authorize.",
+        )
     })
 }
 

@@ -83,7 +83,6 @@ fn refuse_what_needs_no_person(asset: &EmailAsset) -> Result<(), Problem> {
 
 async fn in_browser(cluster: &Cluster, arguments: &AuthorizeArguments) -> Result<Exit, Problem> {
     let asset = prepared(cluster, &arguments.name).await?;
-    let before = Before::of(&asset, &events(cluster, &arguments.name).await);
     let Some(uid) = asset.metadata.uid.clone() else {
         return Err(Problem::new(
             Exit::Cluster,
@@ -118,7 +117,11 @@ async fn in_browser(cluster: &Cluster, arguments: &AuthorizeArguments) -> Result
         uid: &uid,
         redirect_uri: &redirect_uri,
         secrets: &secrets,
+        granted: verdict::granted(&asset).map(|time| time.0),
     };
+    // Looked at now and not when the person was sent away: what others have done meanwhile is no answer to this sign-in.
+    let asset = cluster.asset(&arguments.name).await?;
+    let before = Before::of(&asset, &events(cluster, &arguments.name).await);
     let handed = handover.give(cluster, &consented).await?;
     let ended = tokio::select! {
         ended = redeemed(cluster, &arguments.name, &before, &handed) => ended,

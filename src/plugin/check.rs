@@ -15,7 +15,7 @@ mod tests;
 use serde_json::Value;
 use url::Url;
 
-use clients::ClientFile;
+use clients::{ClientFile, ClientSecret};
 use documents::{Document, documents};
 use nearest::nearest;
 
@@ -125,9 +125,10 @@ fn check(sources: &[(String, String)], rules: &Rules) -> Result<Checked, String>
             .iter()
             .flat_map(|(file, documents)| documents.iter().map(move |document| (*file, document)))
     };
-    let clients: Vec<ClientFile> = all()
-        .filter_map(|(_, document)| clients::client_file(document.value.as_ref().ok()?))
-        .collect();
+    let known = Known {
+        files: read(all(), clients::client_file),
+        secrets: read(all(), clients::client_secret),
+    };
     let mut checked = Checked::default();
     for (file, document) in all() {
         let place = Place {
@@ -140,8 +141,8 @@ fn check(sources: &[(String, String)], rules: &Rules) -> Result<Checked, String>
             Ok(value) => match about(value) {
                 About::Asset => {
                     checked.assets += 1;
-                    match asset(value, &schema, rules, catalogue, &clients) {
-                        Ok(advice) => checked.advice.extend(advice.map(|advice| place.says(&advice))),
+                    match asset(value, &schema, rules, catalogue, &known) {
+                        Ok(advice) => checked.advice.extend(advice.iter().map(|advice| place.says(advice))),
                         Err(problems) => checked
                             .problems
                             .extend(problems.iter().map(|problem| place.says(problem))),
@@ -153,6 +154,11 @@ fn check(sources: &[(String, String)], rules: &Rules) -> Result<Checked, String>
         }
     }
     Ok(checked)
+}
+
+fn read<'a, T>(all: impl Iterator<Item = (&'a str, &'a Document)>, what: impl Fn(&Value) -> Option<T>) -> Vec<T> {
+    all.filter_map(|(_, document)| what(document.value.as_ref().ok()?))
+        .collect()
 }
 
 /// The asset's name, for a person who looks for it.
@@ -197,14 +203,20 @@ fn asset_schema() -> Option<Value> {
     definition.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned()
 }
 
+/// What is among the documents besides the assets.
+struct Known {
+    files: Vec<ClientFile>,
+    secrets: Vec<ClientSecret>,
+}
+
 /// The advice for an asset without errors, or its errors.
 fn asset(
     value: &Value,
     schema: &Value,
     rules: &Rules,
     catalogue: &Catalogue,
-    clients: &[ClientFile],
-) -> Result<Option<String>, Vec<String>> {
+    known: &Known,
+) -> Result<Vec<String>, Vec<String>> {
     let mut problems = misplaced(value);
     match (schema.pointer("/properties/spec"), value.get("spec")) {
         (Some(schema), Some(written)) if !written.is_null() => {
@@ -225,11 +237,11 @@ fn asset(
         return Err(violations.iter().map(ToString::to_string).collect());
     }
     let endpoints = provider::resolve(&asset.spec, catalogue).map_err(|error| vec![error.to_string()])?;
-    let Some(public_url) = &rules.public_url else {
-        return Ok(None);
-    };
-    let redirect_uri = clients::redirect_uri(&asset, &endpoints, public_url);
-    Ok(redirect_uri.and_then(|redirect_uri| clients::advice(&asset, &redirect_uri, clients)))
+    let public_url = rules.public_url.as_ref();
+    let redirect_uri = public_url.and_then(|public_url| clients::redirect_uri(&asset, &endpoints, public_url));
+    let of_redirect_uri = redirect_uri.and_then(|redirect_uri| clients::advice(&asset, &redirect_uri, &known.files));
+    let of_secret = clients::advice_on_device_code(&asset, &endpoints, &known.secrets);
+    Ok(of_redirect_uri.into_iter().chain(of_secret).collect())
 }
 
 /// Said beside what the schema finds: a person wants to correct all at once.

@@ -60,6 +60,9 @@ pub struct Entry {
     /// Why there is no sign-in with a code.
     #[serde(default)]
     pub no_device_code: Option<String>,
+    /// Why a sign-in with a code needs a client without a secret, if it does.
+    #[serde(default)]
+    pub device_code_without_secret: Option<String>,
     /// Parameters of the authorization request besides those of the protocol.
     #[serde(default)]
     pub authorization_parameters: BTreeMap<String, String>,

@@ -15,6 +15,8 @@ pub struct SignIn {
     pub authorization_url: Option<Url>,
     /// Where a sign-in with a code begins (RFC 8628). Set for grant `DeviceCode`.
     pub device_authorization_url: Option<Url>,
+    /// Why a sign-in with a code needs a client without a secret, if it does: the end of "With a secret …".
+    pub device_code_without_secret: Option<String>,
     /// Parameters of the authorization request besides those of the protocol, such as `access_type=offline`.
     pub parameters: Vec<(String, String)>,
     /// What is asked for: the scopes of the access token and those that make the provider say who signed in.
@@ -38,6 +40,7 @@ impl Default for SignIn {
         Self {
             authorization_url: None,
             device_authorization_url: None,
+            device_code_without_secret: None,
             parameters: Vec::new(),
             scopes: Vec::new(),
             identity: Identity::default(),

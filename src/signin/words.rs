@@ -272,17 +272,18 @@ impl Notice {
             Ended::IdentityUnproven { why } => Self::new(Tone::Warn, "Nothing proves who signed in")
                 .says(format!("{provider} did not say, in a way that can be trusted, that it was {mailbox} who signed in. So the access was not taken."))
                 .says(why)
+                .step("Pass this on to whoever sent you the link.")
                 .operator("The way to a proof depends on the provider; the asset's status says what is missing.", Some(format!("kubectl describe emailasset {name} --namespace {namespace}"))),
             Ended::ScopeNotGranted { missing } => Self::new(Tone::Warn, "Not everything was allowed")
-                .says(format!("{provider} gave less than what is needed. Missing: {}.", missing.join(", ")))
-                .step("Sign in again and leave every box ticked.")
+                .says(format!("{provider} gave less than what is needed. Missing: {}", missing.join(", ")))
+                .step(format!("Sign in again and tick every box that {provider} shows."))
                 .operator("If there were no boxes, the app at the provider must be allowed these scopes first.", None),
             Ended::NoRefreshToken => Self::new(Tone::Warn, "The access would have ended within the hour")
                 .says(format!("{provider} let you in, but only for a short time: it gave no refresh token. That is of no use here, so nothing was stored."))
                 .step(format!("Remove the app in the settings of your account at {provider} (connected apps), then sign in again."))
                 .operator("At an OpenID server, the client needs the scope offline_access and the grant type refresh_token.", None),
             Ended::ConsentDenied => Self::new(Tone::Warn, "You did not agree")
-                .says(format!("You, or {provider} on your behalf, declined. {namespace} got no access to {mailbox}."))
+                .says(format!("You, or {provider} on your behalf, declined. {namespace} got nothing by it. If it had access to {mailbox} before, that goes on."))
                 .says("If that is what you wanted, you can close this page."),
             Ended::AdminConsentRequired => Self::new(Tone::Warn, "An administrator has to agree first")
                 .says(format!("At {provider}, your organisation lets only its administrators allow this app."))

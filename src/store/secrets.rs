@@ -283,6 +283,23 @@ impl Secrets {
         self.within(key, deletion).await
     }
 
+    /// Deletes the very edition that was read, so that of several who would use what it holds one may: whoever gets `Ok`.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when somebody else has deleted it, or it has changed: somebody put a finalizer on it and it is going already.
+    pub async fn claim(&self, key: &Key, seen: &Seen) -> Result<(), StoreError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &key.namespace);
+        let same = Preconditions {
+            uid: Some(seen.uid.clone()),
+            resource_version: Some(seen.resource_version.clone()),
+        };
+        let parameters = DeleteParams {
+            preconditions: Some(same),
+            ..DeleteParams::default()
+        };
+        self.within(key, api.delete(&key.name, &parameters)).await.map(drop)
+    }
+
     async fn written(
         &self,
         key: &Key,

@@ -9,6 +9,7 @@
 //! | `emailasset_token_expiration_timestamp_seconds{namespace,name}` | gauge | when the published token expires |
 //! | `emailasset_token_requests_total{outcome,class}` | counter | requests to token endpoints |
 //! | `emailasset_token_request_duration_seconds` | histogram | from sending to the end of the answer |
+//! | `emailasset_sign_ins_total{result}` | counter | sign-ins that came back to the operator, by what became of them |
 //! | `emailasset_reconcile_passes_total{outcome}` | counter | passes over one asset |
 //! | `emailasset_api_writes_total{resource,result}` | counter | writes to the API server |
 //! | `emailasset_spool_entries` | gauge | answers that are not stored yet; above 0 for minutes: the API server takes no writes |
@@ -93,6 +94,51 @@ impl Label for RequestClass {
             Self::Reauth => "reauth",
             Self::AdminConfig => "admin_config",
             Self::Bug => "bug",
+        }
+    }
+}
+
+/// What became of a sign-in. Sign-ins that were begun and given up are not counted: nobody tells us of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SignInResult {
+    /// The grant is stored.
+    Stored,
+    /// Another account signed in than the one that the asset is for.
+    WrongAccount,
+    /// Nothing proves who signed in.
+    IdentityUnproven,
+    /// Some of what was asked for was not granted.
+    ScopeNotGranted,
+    /// There was no refresh token.
+    NoRefreshToken,
+    /// The person said no.
+    ConsentDenied,
+    /// Only an admin may consent.
+    AdminConsentRequired,
+    /// A device code was not entered in time.
+    CodeExpired,
+    /// Somebody else had signed in meanwhile.
+    Superseded,
+    /// The asset could not be signed in for as it stood.
+    NotPossible,
+    /// The provider did not take the code, or could not be asked.
+    Failed,
+}
+
+impl Label for SignInResult {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::WrongAccount => "wrong_account",
+            Self::IdentityUnproven => "identity_unproven",
+            Self::ScopeNotGranted => "scope_not_granted",
+            Self::NoRefreshToken => "no_refresh_token",
+            Self::ConsentDenied => "consent_denied",
+            Self::AdminConsentRequired => "admin_consent_required",
+            Self::CodeExpired => "code_expired",
+            Self::Superseded => "superseded",
+            Self::NotPossible => "not_possible",
+            Self::Failed => "failed",
         }
     }
 }
@@ -194,6 +240,7 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Labels<2>, Counter>,
     request_duration: Histogram,
+    sign_ins: Family<Labels<1>, Counter>,
     passes: Family<Labels<1>, Counter>,
     writes: Family<Labels<2>, Counter>,
     spool: Gauge,
@@ -208,6 +255,7 @@ impl Metrics {
             registry: Registry::with_prefix("emailasset"),
             requests: Family::default(),
             request_duration: Histogram::new(DURATION_BUCKETS),
+            sign_ins: Family::default(),
             passes: Family::default(),
             writes: Family::default(),
             spool: Gauge::default(),
@@ -230,6 +278,11 @@ impl Metrics {
             "token_request_duration_seconds",
             "Time from sending a request to a token endpoint to the end of its answer",
             self.request_duration.clone(),
+        );
+        all.register(
+            "sign_ins",
+            "Sign-ins that came back to the operator, by what became of them",
+            self.sign_ins.clone(),
         );
         all.register("reconcile_passes", "Passes over one asset", self.passes.clone());
         all.register(
@@ -254,6 +307,11 @@ impl Metrics {
         if outcome != RequestOutcome::NotSent {
             self.request_duration.observe(took.as_secs_f64());
         }
+    }
+
+    /// A sign-in ended.
+    pub fn signed_in(&self, result: SignInResult) {
+        self.sign_ins.get_or_create(&[("result", result.label())]).inc();
     }
 
     /// A pass over one asset ended.
@@ -362,6 +420,9 @@ mod tests {
         let metrics = Metrics::new(Vec::new);
         metrics.token_requested(RequestOutcome::Answered, RequestClass::None, Duration::from_millis(300));
         metrics.token_requested(RequestOutcome::NotSent, RequestClass::Retry, Duration::ZERO);
+        metrics.signed_in(SignInResult::Stored);
+        metrics.signed_in(SignInResult::WrongAccount);
+        metrics.signed_in(SignInResult::WrongAccount);
         metrics.reconciled(PassOutcome::Rested);
         metrics.wrote(Resource::GrantSecret, WriteResult::Conflict);
         metrics.spool_has(2);
@@ -379,6 +440,8 @@ mod tests {
             r#"emailasset_token_request_duration_seconds_bucket{le="0.5"} 1"#,
         );
         assert_has(&metrics, "emailasset_token_request_duration_seconds_count 1");
+        assert_has(&metrics, r#"emailasset_sign_ins_total{result="stored"} 1"#);
+        assert_has(&metrics, r#"emailasset_sign_ins_total{result="wrong_account"} 2"#);
         assert_has(&metrics, r#"emailasset_reconcile_passes_total{outcome="rested"} 1"#);
         assert_has(
             &metrics,

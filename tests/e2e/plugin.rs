@@ -1,191 +1,20 @@
 //! `kubectl emailasset`, run as a person runs it: the built binary, a kubeconfig, and rights in one namespace only.
+//!
+//! Here the test plays the operator, or a real one refreshes; [`authorize`] is a sign-in with everything real.
 
-use std::path::PathBuf;
-use std::process::{Output, Stdio};
-use std::time::Duration;
+mod authorize;
+mod person;
 
 use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE_NO_PAD};
 use emailasset::api::EmailAsset;
 use k8s_openapi::api::core::v1::{Event, Secret};
-use k8s_openapi::api::rbac::v1::Role;
-use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStderr, Command};
-use url::Url;
 
-use crate::support::{CLIENT, Cluster, Rotation, Stage, mailbox, note_secret, until, wait_for, wait_until_gone};
-
-/// No command of a test that works takes this long.
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// A person with a laptop: a kubeconfig whose user has the rights of a Role in one namespace.
-struct Person {
-    kubeconfig: PathBuf,
-}
-
-/// What a command said, and how it ended.
-#[derive(Debug)]
-struct Said {
-    output: String,
-    errors: String,
-    code: i32,
-}
-
-impl Person {
-    /// Rules as (resources of the API group, verbs).
-    async fn with(cluster: &Cluster, namespace: &str, name: &str, rules: &[(&str, &[&str], &[&str])]) -> Self {
-        let kubeconfig = cluster.kubeconfig_of_service_account(namespace, name).await;
-        let api: Api<Role> = Api::namespaced(cluster.client().await, namespace);
-        let allowed = rules.iter().map(|(group, resources, verbs)| {
-            serde_json::from_value(json!({"apiGroups": [group], "resources": resources, "verbs": verbs})).unwrap()
-        });
-        let role = Role {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                ..ObjectMeta::default()
-            },
-            rules: Some(allowed.collect()),
-        };
-        api.create(&PostParams::default(), &role).await.unwrap();
-        let account = format!("{namespace}:{name}");
-        let binding = [
-            "create",
-            "rolebinding",
-            name,
-            "-n",
-            namespace,
-            "--role",
-            name,
-            "--serviceaccount",
-            &account,
-        ];
-        cluster.kubectl(&binding).await;
-        Self { kubeconfig }
-    }
-
-    /// The rights that the documentation names for signing in and looking.
-    async fn who_signs_in(cluster: &Cluster, namespace: &str) -> Self {
-        let person = Self::with(
-            cluster,
-            namespace,
-            "person",
-            &[
-                ("emailasset.dev", &["emailassets"], &["get", "list", "patch"]),
-                ("", &["secrets"], &["get", "create", "delete"]),
-                ("", &["events"], &["list"]),
-            ],
-        )
-        .await;
-        until("the rights have arrived", || async {
-            (person.run(&["status", "-o", "json"]).await.code == 0).then_some(())
-        })
-        .await;
-        person
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kubectl-emailasset"));
-        command
-            .args(arguments)
-            .env_clear()
-            .env("KUBECONFIG", &self.kubeconfig)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        command
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Said {
-        self.run_with_input(arguments, "").await
-    }
-
-    async fn run_with_input(&self, arguments: &[&str], input: &str) -> Said {
-        let mut child = self.command(arguments).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
-        let ended = tokio::time::timeout(LIMIT, child.wait_with_output()).await;
-        said(ended.expect("the command ends").unwrap())
-    }
-
-    /// Begins a sign-in and reads the link that is printed.
-    async fn begin(&self, asset: &str) -> SigningIn {
-        let mut child = self.command(&["authorize", asset, "--no-browser"]).spawn().unwrap();
-        let mut errors = BufReader::new(child.stderr.take().unwrap());
-        let mut told = String::new();
-        let link = loop {
-            let read = tokio::time::timeout(LIMIT, errors.read_line(&mut told)).await;
-            assert_ne!(read.expect("a link is printed").unwrap(), 0, "no link: {told}");
-            let line = told.lines().last().unwrap().trim();
-            if let Some(link) = line.strip_prefix("https://") {
-                break Url::parse(&format!("https://{link}")).unwrap();
-            }
-        };
-        SigningIn { child, errors, link }
-    }
-}
-
-/// A sign-in that waits for the browser.
-struct SigningIn {
-    child: Child,
-    errors: BufReader<ChildStderr>,
-    link: Url,
-}
-
-impl SigningIn {
-    fn parameter(&self, name: &str) -> String {
-        let found = self.link.query_pairs().find(|(known, _)| known == name);
-        found
-            .unwrap_or_else(|| panic!("the link has no {name}: {}", self.link))
-            .1
-            .into_owned()
-    }
-
-    /// The provider sends the browser back with these parameters.
-    async fn sent_back(&self, parameters: &[(&str, &str)]) -> (u16, String) {
-        let mut url = Url::parse(&self.parameter("redirect_uri")).unwrap();
-        url.query_pairs_mut().extend_pairs(parameters);
-        let answer = reqwest::get(url).await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
-    }
-
-    async fn consented(&self, code: &str) {
-        note_secret(code);
-        let (status, page) = self
-            .sent_back(&[
-                ("code", code),
-                ("state", &self.parameter("state")),
-                ("iss", "https://id.example.com"),
-            ])
-            .await;
-        assert_eq!(status, 200, "{page}");
-        assert!(page.contains("You can close this window"), "{page}");
-    }
-
-    async fn ended(mut self) -> Said {
-        let mut rest = String::new();
-        tokio::time::timeout(LIMIT, self.errors.read_to_string(&mut rest))
-            .await
-            .expect("the command ends")
-            .unwrap();
-        let mut output = said(self.child.wait_with_output().await.unwrap());
-        output.errors = rest;
-        output
-    }
-}
-
-fn said(output: Output) -> Said {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said {
-        output: text(output.stdout),
-        errors: text(output.stderr),
-        code: output.status.code().expect("it ends by itself"),
-    }
-}
+use crate::support::{CLIENT, Cluster, Rotation, Stage, mailbox, until, wait_for, wait_until_gone};
+use person::Person;
 
 /// A namespace with an asset that waits for a person, and the test in the operator's place.
 struct Desk {
@@ -379,8 +208,7 @@ async fn a_consent_that_nobody_took_is_withdrawn_on_ctrl_c() {
     let signing_in = desk.person.begin("support").await;
     signing_in.consented("a-code-for-nobody").await;
     let response = desk.response().await;
-    let process = Pid::from_raw(i32::try_from(signing_in.child.id().unwrap()).unwrap());
-    kill(process, Signal::SIGINT).unwrap();
+    signing_in.press_ctrl_c();
     let said = signing_in.ended().await;
     assert_eq!(said.code, 130, "{said:?}");
     wait_until_gone(&desk.secrets, response.metadata.name.as_deref().unwrap()).await;

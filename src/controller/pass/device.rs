@@ -223,7 +223,8 @@ impl Pass {
             }
         });
         match task.await {
-            Ok(Ok(_)) => {
+            Ok(Ok(signed_in)) => {
+                self.context.count_sign_in(&Ok(signed_in));
                 self.forget_refusal();
                 Flow::On
             }
@@ -257,6 +258,7 @@ impl Pass {
     }
 
     fn refuse_sign_in(&mut self, refusal: &SignInRefusal) {
+        self.context.count_sign_in::<()>(&Err(refusal.clone()));
         let mut world = self.world();
         lifecycle::note_refusal(&mut world, refusal, now());
         self.take_notes(world);

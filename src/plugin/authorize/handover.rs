@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
 use secrecy::{ExposeSecret, SecretString};
@@ -29,6 +30,8 @@ pub(super) struct Handover<'a> {
     pub(super) redirect_uri: &'a str,
     /// The secrets of the request.
     pub(super) secrets: &'a request::Secrets,
+    /// When the grant was given that was there before the person was sent to the provider: the operator lets a newer one stand.
+    pub(super) granted: Option<Timestamp>,
 }
 
 impl Handover<'_> {
@@ -60,6 +63,9 @@ impl Handover<'_> {
         ]);
         if let Some(issuer) = &consented.issuer {
             data.insert(response_keys::ISSUER, issuer.clone());
+        }
+        if let Some(granted) = self.granted {
+            data.insert(response_keys::GRANT_TIME, granted.to_string());
         }
         Secret {
             metadata: ObjectMeta {
@@ -127,6 +133,7 @@ mod tests {
             uid: "uid-1",
             redirect_uri: "http://127.0.0.1:4711",
             secrets: &secrets,
+            granted: Some("2026-11-25T10:00:00Z".parse().unwrap()),
         };
         let consented = Consented {
             code: "abc".into(),
@@ -144,5 +151,12 @@ mod tests {
         assert_eq!(data["code_verifier"].len(), 43);
         assert_eq!(data["redirect_uri"], "http://127.0.0.1:4711");
         assert_eq!(data["nonce"], secrets.nonce);
+        assert_eq!(data["grant_time"], "2026-11-25T10:00:00Z");
+
+        let first = Handover {
+            granted: None,
+            ..handover
+        };
+        assert!(!first.secret(&consented).string_data.unwrap().contains_key("grant_time"));
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn page(page: Page) -> Response<String> {
         Page::Taken => (
             StatusCode::OK,
             "You can close this window",
-            "The answer of the provider has arrived. Whether the sign-in worked is said in the terminal where it began.",
+            "The answer of the provider has arrived. The terminal where you began says whether the sign-in worked.",
         ),
         Page::Refused => (
             StatusCode::OK,

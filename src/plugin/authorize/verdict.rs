@@ -63,14 +63,18 @@ impl Before {
             .as_ref()
             .map(|status| status.conditions.as_slice())
             .unwrap_or_default();
+        let told = refusal(asset)
+            .filter(|told| Some(*told) != self.refusal.as_ref())
+            .and_then(|told| refused(told.reason.as_deref(), told.message.as_deref()));
+        // Before the grant: one that is stored takes older refusals out of the status, so this one came after it, and the grant is of somebody who was faster.
+        if let Some(refused) = told {
+            return refused;
+        }
         let authorized = lifecycle::condition(conditions, ConditionType::Authorized);
         let is_new = granted(asset).is_some_and(|granted| Some(granted) != self.granted.as_ref());
         if is_new && authorized.is_some_and(|said| said.status == "True") {
             return Verdict::SignedIn;
         }
-        let of_sign_in = refusal(asset)
-            .filter(|refusal| Some(*refusal) != self.refusal.as_ref())
-            .map(|refusal| (refusal.reason.as_deref(), refusal.message.as_deref()));
         let of_failure = asset
             .status
             .as_ref()
@@ -85,25 +89,21 @@ impl Before {
             .iter()
             .filter(|event| event.type_.as_deref() == Some("Warning") && !self.events.contains(&seen(event)))
             .map(|event| (event.reason.as_deref(), event.message.as_deref()));
-        let refusal = of_sign_in
+        of_failure
             .into_iter()
-            .chain(of_failure)
             .chain(of_conditions)
             .chain(of_events)
-            .find_map(|(reason, message)| {
-                Some((
-                    reason.filter(|reason| Reason::parse(reason).is_some_and(is_refusal))?,
-                    message,
-                ))
-            });
-        match refusal {
-            Some((reason, message)) => Verdict::Refused {
-                reason: reason.to_owned(),
-                message: harmless(message.unwrap_or_default(), LONGEST),
-            },
-            None => Verdict::Open,
-        }
+            .find_map(|(reason, message)| refused(reason, message))
+            .unwrap_or(Verdict::Open)
     }
+}
+
+fn refused(reason: Option<&str>, message: Option<&str>) -> Option<Verdict> {
+    let reason = reason.filter(|reason| Reason::parse(reason).is_some_and(is_refusal))?;
+    Some(Verdict::Refused {
+        reason: reason.to_owned(),
+        message: harmless(message.unwrap_or_default(), LONGEST),
+    })
 }
 
 /// Whether two conditions say the same, whenever and about whichever spec they were written.
@@ -111,7 +111,8 @@ fn is_the_same(one: &Condition, other: &Condition) -> bool {
     (&one.type_, &one.status, &one.reason, &one.message) == (&other.type_, &other.status, &other.reason, &other.message)
 }
 
-fn granted(asset: &EmailAsset) -> Option<&Time> {
+/// When the grant was given that is in use.
+pub(super) fn granted(asset: &EmailAsset) -> Option<&Time> {
     asset.status.as_ref()?.grant.as_ref()?.grant_time.as_ref()
 }
 
@@ -163,10 +164,7 @@ mod tests {
     }
 
     fn refused(reason: &str) -> Verdict {
-        Verdict::Refused {
-            reason: reason.to_owned(),
-            message: "said".to_owned(),
-        }
+        super::refused(Some(reason), Some("said")).unwrap()
     }
 
     #[test]
@@ -199,6 +197,23 @@ mod tests {
             seen.verdict(&before, &[event("2", "Warning", "WrongAccount")]),
             refused("WrongAccount")
         );
+    }
+
+    #[test]
+    fn a_grant_of_somebody_who_was_faster_is_no_success() {
+        let waiting = asset(&json!({"conditions": [condition("Authorized", "False", "SignInRequired")]}));
+        let of_another = asset(&json!({
+            "grant": {"grantTime": "2026-11-25T10:00:00Z"}, "conditions": [condition("Authorized", "True", "Stored")],
+            "signIn": {"lastRefusal": {"reason": "SignInFailed", "message": "said", "time": "2026-11-25T10:00:01Z"}},
+        }));
+        let seen = Before::of(&waiting, &[]);
+        assert_eq!(seen.verdict(&of_another, &[]), refused("SignInFailed"));
+        // What came of an earlier sign-in says nothing about the next one.
+        let earlier = [event("1", "Warning", "WrongAccount")];
+        let granted = asset(
+            &json!({"grant": {"grantTime": "2026-11-25T10:00:00Z"}, "conditions": [condition("Authorized", "True", "Stored")]}),
+        );
+        assert_eq!(seen.verdict(&granted, &earlier), Verdict::SignedIn);
     }
 
     #[test]

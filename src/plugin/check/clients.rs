@@ -1,4 +1,4 @@
-//! The redirect URI of a sign-in, and whether Google's client file lists it.
+//! The OAuth client of an asset: whether it lists the redirect URI of a sign-in, and whether it has a secret where it may have none.
 //!
 //! Google's console downloads a client as JSON: `web` with the redirect URIs that it accepts, or `installed` for a desktop app, which accepts loopback alone.
 
@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use url::Url;
 
-use crate::api::{EmailAsset, Grant};
+use crate::api::{ClientAuthentication, EmailAsset, Grant};
 use crate::provider::Endpoints;
 
 /// The key under which a Secret holds the file.
@@ -15,8 +15,8 @@ const FILE: &str = "client_secret.json";
 /// A client file that was found among what is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClientFile {
-    /// The Secret it is in, with its namespace where that is written; none: it is a file by itself.
-    secret: Option<(Option<String>, String)>,
+    /// The Secret it is in; none: it is a file by itself.
+    secret: Option<NameOfSecret>,
     kind: Kind,
 }
 
@@ -31,9 +31,7 @@ pub(super) fn client_file(document: &Value) -> Option<ClientFile> {
     if let Some(kind) = kind(document) {
         return Some(ClientFile { secret: None, kind });
     }
-    if document.get("kind")?.as_str()? != "Secret" {
-        return None;
-    }
+    let secret = Some(name_of_secret(document)?);
     let in_clear = document
         .pointer("/stringData/client_secret.json")
         .and_then(Value::as_str);
@@ -42,12 +40,51 @@ pub(super) fn client_file(document: &Value) -> Option<ClientFile> {
         Some(text) => text.to_owned(),
         None => String::from_utf8(STANDARD.decode(encoded?.split_whitespace().collect::<String>()).ok()?).ok()?,
     };
-    let metadata = document.get("metadata")?;
-    let field = |name: &str| Some(metadata.get(name)?.as_str()?.to_owned());
     Some(ClientFile {
-        secret: Some((field("namespace"), field("name")?)),
+        secret,
         kind: kind(&serde_json::from_str(&text).ok()?)?,
     })
+}
+
+/// A Secret among what is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ClientSecret {
+    name: NameOfSecret,
+    client: Client,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Client {
+    WithSecret,
+    WithoutSecret,
+}
+
+/// The Secret that a document is, by what it says of a client.
+pub(super) fn client_secret(document: &Value) -> Option<ClientSecret> {
+    let has = |key: &str| {
+        let parts = ["data", "stringData"].map(|part| document.get(part));
+        parts.into_iter().flatten().any(|part| part.get(key).is_some())
+    };
+    Some(ClientSecret {
+        name: name_of_secret(document)?,
+        client: if has("client_secret") || has(FILE) {
+            Client::WithSecret
+        } else {
+            Client::WithoutSecret
+        },
+    })
+}
+
+/// Its namespace, where that is written, and its name.
+type NameOfSecret = (Option<String>, String);
+
+fn name_of_secret(document: &Value) -> Option<NameOfSecret> {
+    if document.get("kind")?.as_str()? != "Secret" {
+        return None;
+    }
+    let metadata = document.get("metadata")?;
+    let field = |name: &str| Some(metadata.get(name)?.as_str()?.to_owned());
+    Some((field("namespace"), field("name")?))
 }
 
 fn kind(file: &Value) -> Option<Kind> {
@@ -88,8 +125,8 @@ pub(super) fn advice(asset: &EmailAsset, redirect_uri: &str, files: &[ClientFile
                 uris.join(", ")
             };
             Some(format!(
-                "the OAuth client does not list the redirect URI of the sign-in page, so Google will refuse sign-ins there. Add exactly this one in Google's console (APIs & \
-                 Services, Credentials, the client, Authorized redirect URIs), and download the file again:\n  {redirect_uri}\nIt lists: {listed}"
+                "the OAuth client does not list the redirect URI of the sign-in page, so Google will refuse sign-ins there. Add exactly this one in Google's console (Google Auth \
+                 Platform, Clients, the client, Authorized redirect URIs), and download the file again:\n  {redirect_uri}\nIt lists: {listed}"
             ))
         }
         Kind::Desktop => Some(format!(
@@ -99,6 +136,31 @@ pub(super) fn advice(asset: &EmailAsset, redirect_uri: &str, files: &[ClientFile
     }
 }
 
+/// What a person should know about a sign-in with a code: the provider gives none to a client that has a secret.
+pub(super) fn advice_on_device_code(
+    asset: &EmailAsset,
+    endpoints: &Endpoints,
+    secrets: &[ClientSecret],
+) -> Option<String> {
+    let otherwise = endpoints.sign_in.device_code_without_secret.as_ref()?;
+    let oauth2 = &asset.spec.oauth2;
+    let named = &oauth2.client_credentials_ref.as_ref()?.name;
+    if oauth2.client_authentication == Some(ClientAuthentication::None) {
+        return None;
+    }
+    let found = secrets.iter().find(|secret| is_named(&secret.name, asset, named));
+    let holds = match found.map(|secret| secret.client) {
+        Some(Client::WithoutSecret) => return None,
+        Some(Client::WithSecret) => "holds one",
+        None => "may hold one",
+    };
+    Some(format!(
+        "a sign-in with a code at {} needs an OAuth client without a secret, and Secret {named} {holds}. With a secret {otherwise}. Name the client by spec.oauth2.clientID instead \
+         of clientCredentialsRef and allow public client flows for it, or take grant AuthorizationCode",
+        endpoints.display_name
+    ))
+}
+
 fn belongs(file: &ClientFile, asset: &EmailAsset) -> bool {
     let Some(client) = &asset.spec.oauth2.client_credentials_ref else {
         return false;
@@ -106,10 +168,12 @@ fn belongs(file: &ClientFile, asset: &EmailAsset) -> bool {
     match &file.secret {
         // A file by itself: it is Google's, so it can be the client of Google's assets only.
         None => asset.spec.provider.as_deref() == Some("google"),
-        Some((namespace, name)) => {
-            let same =
-                namespace.is_none() || asset.metadata.namespace.is_none() || *namespace == asset.metadata.namespace;
-            same && *name == client.name
-        }
+        Some(secret) => is_named(secret, asset, &client.name),
     }
+}
+
+/// Whether an asset that names a Secret means this one.
+fn is_named((namespace, name): &NameOfSecret, asset: &EmailAsset, named: &str) -> bool {
+    let same = namespace.is_none() || asset.metadata.namespace.is_none() || *namespace == asset.metadata.namespace;
+    same && name == named
 }

@@ -174,13 +174,67 @@ fn a_redirect_uri_that_google_does_not_know_is_told_exactly() {
     let other = r#"{"web": {"client_id": "1", "redirect_uris": ["https://mail.corp.example/callback/google/"]}}"#;
     let found = checked_at(&format!("{GOOD}{}", secret(other)), Some(PUBLIC));
     assert!(found.problems.is_empty());
-    assert!(
-        found.advice[0].contains("\n  https://mail.corp.example/callback/google\n"),
-        "{found:?}"
-    );
+    for word in [
+        "\n  https://mail.corp.example/callback/google\n",
+        "Google Auth Platform, Clients",
+    ] {
+        assert!(found.advice[0].contains(word), "{found:?}");
+    }
 
     let desktop = r#"{"installed": {"client_id": "1", "redirect_uris": ["http://localhost"]}}"#;
     let found = checked_at(&format!("{GOOD}---\n{desktop}\n"), Some("https://mail.corp.example/"));
     assert!(found.advice[0].contains("desktop apps"), "{found:?}");
     assert!(found.advice[0].contains("https://mail.corp.example/callback/google"));
+}
+
+const DEVICE: &str = "\
+apiVersion: emailasset.dev/v1alpha1
+kind: EmailAsset
+metadata: {name: support, namespace: helpdesk}
+spec:
+  email: support@example.com
+  provider: microsoft
+  oauth2:
+    grant: DeviceCode
+    parameters: {tenant: contoso.onmicrosoft.com}
+    clientCredentialsRef: {name: entra}
+";
+
+#[test]
+fn a_device_code_for_a_client_with_a_secret_is_warned_about_where_the_provider_gives_none() {
+    let secret = |keys: &str| {
+        format!("{DEVICE}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: entra}}\nstringData: {{{keys}}}\n")
+    };
+    let found = checked(&secret("client_id: x, client_secret: y"));
+    assert_eq!(found.problems, Vec::<String>::new());
+    assert_eq!(found.advice.len(), 1);
+    for word in [
+        "EmailAsset helpdesk/support: a sign-in with a code at Microsoft 365 needs an OAuth client without a secret",
+        "Secret entra holds one",
+        "AADSTS700025",
+        "AADSTS7000218",
+        "spec.oauth2.clientID",
+        "AuthorizationCode",
+    ] {
+        assert!(found.advice[0].contains(word), "{word} is not said: {found:?}");
+    }
+    let found = checked(DEVICE);
+    assert!(found.advice[0].contains("Secret entra may hold one"), "{found:?}");
+}
+
+#[test]
+fn a_device_code_without_a_secret_or_where_secrets_are_taken_needs_no_advice() {
+    let public =
+        format!("{DEVICE}---\napiVersion: v1\nkind: Secret\nmetadata: {{name: entra}}\nstringData: {{client_id: x}}\n");
+    let by_id = DEVICE.replace("clientCredentialsRef: {name: entra}", "clientID: x");
+    let unused = DEVICE.replace("grant: DeviceCode", "grant: DeviceCode\n    clientAuthentication: None");
+    let in_browser = DEVICE.replace("DeviceCode", "AuthorizationCode");
+    let own = DEVICE.replace("  provider: microsoft\n", "").replace(
+        "parameters: {tenant: contoso.onmicrosoft.com}",
+        "tokenURL: https://id.example.com/token\n    deviceAuthorizationURL: https://id.example.com/device",
+    );
+    for text in [public, by_id, unused, in_browser, own] {
+        let found = checked(&text);
+        assert_eq!((found.problems, found.advice), (Vec::new(), Vec::new()), "{text}");
+    }
 }

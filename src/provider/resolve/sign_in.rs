@@ -53,7 +53,11 @@ pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catal
         let own = own.map(|url| Authority::of(&url));
         authorization_url.as_ref().map(Authority::of) == own
     });
+    let device_code_without_secret = device_authorization_url
+        .is_some()
+        .then(|| known.at_home?.entry.device_code_without_secret.clone());
     Ok(SignIn {
+        device_code_without_secret: device_code_without_secret.flatten(),
         parameters: parameters(oauth2, host, &scopes),
         names_issuer: host.map(|host| host.entry.names_issuer).unwrap_or_default(),
         loopback_host: host

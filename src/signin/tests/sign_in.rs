@@ -394,7 +394,7 @@ async fn every_refusal_of_the_desk_has_its_own_page() {
             "The access would have ended within the hour",
             "connected apps",
         ),
-        (SignInRefusal::ConsentDenied, "You did not agree", "no access"),
+        (SignInRefusal::ConsentDenied, "You did not agree", "that goes on"),
         (
             SignInRefusal::AdminConsentRequired,
             "An administrator has to agree first",

@@ -3,7 +3,7 @@
 use emailasset::api::ConditionType::{Authorized, Ready};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, SignInStage, Twist, condition, mailbox};
+use crate::support::{Browser, SignInStage, Stage, Twist, condition, free_address, mailbox};
 
 #[tokio::test]
 async fn the_wrong_account_keeps_the_old_grant_and_both_are_named() {
@@ -104,6 +104,53 @@ async fn a_person_who_says_no_is_told_that_nothing_changed() {
     stage.wait_for_event("denied", "ConsentDenied").await;
     assert_eq!(stage.kept("denied").await, before);
     stage.wait_until_ready("denied").await;
+}
+
+#[tokio::test]
+async fn the_same_no_again_and_again_is_counted_but_written_once() {
+    let stage = Stage::set("again-no").await;
+    let [pages, listen] = [free_address(), free_address()];
+    let listen = listen.to_string();
+    let _operator = stage.operator_with_sign_in(pages, pages, &["--listen", &listen]).await;
+    stage.asset_to_sign_in("no", &json!({})).await;
+    let browser = Browser::open().await;
+    stage.say_no(&browser, "no").await;
+    stage
+        .wait_for_condition("no", Authorized, "False", "ConsentDenied")
+        .await;
+    let first = stage.assets.get("no").await.unwrap();
+    for _ in 0..3 {
+        stage.say_no(&browser, "no").await;
+    }
+    let count = |metrics: &str, result: &str| {
+        let series = format!("emailasset_sign_ins_total{{result=\"{result}\"}} ");
+        metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(&series).map(str::to_owned))
+    };
+    let metrics = || async {
+        let answer = reqwest::get(format!("http://{listen}/metrics")).await.unwrap();
+        answer.text().await.unwrap()
+    };
+    assert_eq!(count(&metrics().await, "consent_denied").as_deref(), Some("4"));
+    let now = stage.assets.get("no").await.unwrap();
+    assert_eq!(
+        now.metadata.resource_version, first.metadata.resource_version,
+        "three more times say nothing new"
+    );
+    // Another refusal does.
+    stage.server.twist_for(&mailbox("no"), Twist::NoRefreshToken).await;
+    stage.sign_in(&browser, "no", &mailbox("no")).await;
+    stage
+        .wait_for_condition("no", Authorized, "False", "NoRefreshToken")
+        .await;
+
+    stage.sign_in_well("no").await;
+    let metrics = metrics().await;
+    for (result, times) in [("no_refresh_token", "1"), ("stored", "1"), ("consent_denied", "4")] {
+        assert_eq!(count(&metrics, result).as_deref(), Some(times), "{result} in {metrics}");
+    }
+    assert!(!metrics.contains(&mailbox("no")), "nobody is named");
 }
 
 #[tokio::test]

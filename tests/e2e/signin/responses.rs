@@ -1,17 +1,23 @@
 //! Authorization responses that a Secret brings, as `kubectl emailasset authorize` makes it, and as whoever may create Secrets in a namespace could make it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use emailasset::api::EmailAsset;
+use emailasset::store::{Key, Secrets};
 use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::support::{
-    Browser, LOOPBACK_REDIRECT, SignInStage, Twist, mailbox, note_secret, random_suffix, sign_in, wait_until_gone,
+    Browser, Cluster, LOOPBACK_REDIRECT, SignInStage, Twist, mailbox, note_secret, random_suffix, sign_in, wait_for,
+    wait_until_gone,
 };
 
 #[tokio::test]
@@ -79,6 +85,64 @@ async fn a_planted_response_for_an_asset_of_another_namespace_reaches_nobody() {
 }
 
 #[tokio::test]
+async fn a_response_that_was_kept_back_does_not_replace_a_newer_sign_in() {
+    let stage = SignInStage::join().await;
+    stage.asset_to_sign_in("kept-back", &json!({})).await;
+    let before_any = respond(&stage, "kept-back", &mailbox("kept-back")).await;
+    stage.sign_in_well("kept-back").await;
+    let first = stage.kept("kept-back").await;
+    plant(&stage, "kept-back", &before_any).await;
+    let said = stage.wait_for_event("kept-back", "SignInFailed").await;
+    assert!(said.contains("Somebody else has signed in"), "{said}");
+    assert_eq!(stage.kept("kept-back").await, first);
+
+    let before_the_second = respond(&stage, "kept-back", &mailbox("kept-back")).await;
+    assert!(
+        before_the_second["grant_time"].is_string(),
+        "the plugin says what it saw"
+    );
+    stage
+        .sign_in(&Browser::open().await, "kept-back", &mailbox("kept-back"))
+        .await;
+    stage.wait_for_generation("kept-back", 2).await;
+    let history = |asset: &EmailAsset| sign_in(asset)["lastRefusal"].is_null();
+    wait_for(&stage.assets, "kept-back", "the first refusal is history", history).await;
+    let second = stage.kept("kept-back").await;
+    plant(&stage, "kept-back", &before_the_second).await;
+    wait_for(&stage.assets, "kept-back", "the second one is refused too", |asset| {
+        sign_in(asset)["lastRefusal"]["message"]
+            .as_str()
+            .is_some_and(|said| said.contains("Somebody else has signed in"))
+    })
+    .await;
+    assert_eq!(stage.kept("kept-back").await, second);
+    let exchanges = stage.token_requests(&mailbox("kept-back"), "authorization_code").await;
+    assert_eq!(exchanges.len(), 2, "a code that comes too late is not even sent");
+}
+
+#[tokio::test]
+async fn of_two_who_come_for_a_response_one_gets_it_also_where_it_cannot_go() {
+    let cluster = Cluster::shared();
+    let namespace = cluster.namespace("claims").await;
+    let client = cluster.client().await;
+    let api: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+    let secrets = Secrets::new(client, Duration::from_secs(60), Arc::new(|_, _| {}));
+    for finalizers in [json!(null), json!(["test.example/hold"])] {
+        let made = serde_json::from_value(json!({
+            "metadata": {"generateName": "response-", "finalizers": finalizers},
+            "type": "emailasset.dev/authorization-response", "stringData": {"code": "x"},
+        }));
+        let made = api.create(&PostParams::default(), &made.unwrap()).await.unwrap();
+        let key = Key::new(&namespace, made.metadata.name.as_deref().unwrap());
+        let read = || async { secrets.read(&key).await.unwrap().expect("it is there") };
+        let (one, other) = (read().await, read().await);
+        let claims = tokio::join!(secrets.claim(&key, &one.seen), secrets.claim(&key, &other.seen));
+        let won = [claims.0, claims.1].iter().filter(|claim| claim.is_ok()).count();
+        assert_eq!(won, 1, "{finalizers}");
+    }
+}
+
+#[tokio::test]
 async fn garbage_in_a_response_changes_nothing_and_is_deleted() {
     let stage = SignInStage::join().await;
     stage.asset_to_sign_in("garbage", &json!({})).await;
@@ -97,6 +161,7 @@ async fn garbage_in_a_response_changes_nothing_and_is_deleted() {
         ("iss", "https://evil.example"),
         ("code", &"x".repeat(100_000)),
         ("asset_uid", "<script>alert(1)</script>"),
+        ("grant_time", "yesterday"),
     ] {
         let mut with = good.clone();
         with[key] = json!(value);
@@ -136,10 +201,28 @@ async fn respond(stage: &SignInStage, asset: &str, account: &str) -> Value {
     let back = stage.server.wait_for_response(&echo).await;
     let answer: HashMap<String, String> = back.query_pairs().into_owned().collect();
     assert_eq!(answer["state"], echo);
-    json!({
+    let mut response = json!({
         "asset_uid": uid, "code": answer["code"], "code_verifier": verifier,
         "redirect_uri": LOOPBACK_REDIRECT, "nonce": nonce, "iss": answer["iss"],
-    })
+    });
+    if let Some(granted) = grant_time(&shown) {
+        response["grant_time"] = json!(granted);
+    }
+    response
+}
+
+fn grant_time(asset: &EmailAsset) -> Option<String> {
+    Some(
+        asset
+            .status
+            .as_ref()?
+            .grant
+            .as_ref()?
+            .grant_time
+            .as_ref()?
+            .0
+            .to_string(),
+    )
 }
 
 /// Makes the Secret and waits until it is gone again.

@@ -75,7 +75,7 @@ fn replaced(document: &str, title: &str, section: &str) -> String {
     format!("{head}\n\n{}\n", sections.join("\n\n"))
 }
 
-/// When, and on what machine.
+/// When, of which build, and on what machine.
 fn conditions() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let value = |text: &str, name: &str| {
@@ -92,8 +92,10 @@ fn conditions() -> String {
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or_default().to_owned();
     let date = Timestamp::now().strftime("%Y-%m-%d");
+    // The programs that a test or benchmark runs are of its own profile.
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     format!(
-        "{date}; {cores} cores ({processor}), {} GiB; everything, API server and etcd included, on this machine, whose load was {load} at the end.",
+        "{date}; {build} build; {cores} cores ({processor}), {} GiB; everything, API server and etcd included, on this machine, whose load was {load} at the end.",
         memory / 1024 / 1024
     )
 }

@@ -191,6 +191,13 @@ impl Stage {
         self.consent(browser, asset).await
     }
 
+    /// The person says no at the provider, whose login page they see, and reads the page that tells how it ended.
+    pub(crate) async fn say_no(&self, browser: &Browser, asset: &str) {
+        self.open_login(browser, asset).await;
+        browser.cancel().await;
+        browser.wait_for_url(&origin(&self.link(asset).await)).await;
+    }
+
     /// Logs in and consents, but the browser is not sent back yet: the callback with the code.
     pub(crate) async fn stop_at_callback(&self, browser: &Browser, asset: &str, account: &str) -> Url {
         let since = self.server.authorization_requests().await.len();
