@@ -224,6 +224,7 @@ pub const fn plain_reason(class: Class, cause: Cause) -> Reason {
         (Class::Bug, _) => Reason::RequestRejected,
         (Class::AdminConfig, Cause::AccessDenied) => Reason::PolicyBlocked,
         (Class::AdminConfig, Cause::Redirect | Cause::NotFound) => Reason::EndpointUnusable,
+        (Class::AdminConfig, Cause::InvalidScope | Cause::InvalidTarget) => Reason::ScopeNotGranted,
         (Class::AdminConfig, _) => Reason::ClientRejected,
     }
 }
