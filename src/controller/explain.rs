@@ -200,7 +200,7 @@ fn unknown_means(question: &Question<'_>, refusal: &Refusal, class: FailureClass
             "Something in front of the server, or a policy of its own, forbids it.".to_owned()
         }
         (FailureClass::AdminConfig | FailureClass::Bug, _) => {
-            "What that means is not known here. A stored grant is kept and tried again slowly, and nobody is asked to sign in.".to_owned()
+            "What that means is not known here. It is tried again slowly, and nobody is asked to sign in.".to_owned()
         }
         (FailureClass::Retry | FailureClass::Throttled, _) => String::new(),
     }
