@@ -14,6 +14,7 @@ mod consent;
 mod context;
 mod desk;
 mod explain;
+mod finalizer;
 mod gates;
 mod lean;
 mod noted;

@@ -9,6 +9,7 @@ mod decide;
 mod device;
 mod facts;
 mod failure;
+mod farewell;
 mod messages;
 mod report;
 mod schedule;
@@ -23,14 +24,15 @@ mod tests;
 pub use decide::{HOLDER_GRACE, decide, inputs_now, may_sign_in};
 pub use facts::{Holder, gives_up, grant_lives, holder, known_client, newest_generation, record, record_to_begin_with};
 pub use failure::{Failure, note_failure, note_success};
-pub use messages::{new_grant, seed_place};
+pub use farewell::PATIENCE as REVOCATION_PATIENCE;
+pub use messages::{new_grant, not_revoked, revoked, seed_place};
 pub use report::{Standing, condition, grant_is_dead, status};
 pub use schedule::{Pace, backoff, renewal_time};
 pub use sign_in::{SignInRefusal, note_refusal};
 pub use step::{Decision, Fencing, Origin, Redeem, Step};
 pub use world::{
-    Account, Activity, Attempt, AttemptHolder, Binding, Circumstances, DeviceAuthorization, Fingerprint, Generation,
-    GrantSecret, Handover, Heritage, History, Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal,
-    Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot, Source,
-    TokenSecret, Unanswered, UnansweredTries, Upkeep, Verdict, World,
+    Account, Activity, Attempt, AttemptHolder, Binding, Circumstances, DeviceAuthorization, Farewell, Fingerprint,
+    Generation, GrantSecret, Handover, Heritage, History, Hold, Input, InputVersion, InputsSeen, Lifetime, Names, Plan,
+    PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot,
+    Source, TokenSecret, Unanswered, UnansweredTries, Upkeep, Verdict, World,
 };

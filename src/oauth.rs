@@ -36,6 +36,7 @@ mod headers;
 pub mod identity;
 pub mod redeem;
 pub mod request;
+pub mod revoke;
 pub mod situation;
 pub mod transport;
 
@@ -49,6 +50,7 @@ pub use identity::{
     Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, prove,
 };
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
+pub use revoke::{NotRevoked, Revocation};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
 pub use situation::{Circumstance, Dialect, Situation};
 pub use transport::{HttpError, HttpSettings, ProxySetting};

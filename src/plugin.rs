@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `authorize` signs a person in without an ingress, `status` tells how assets stand ([`story()`], [`Report`]), `refresh` asks for a new token, `token` prints it,
-//! `import` makes manifests of other tools' token files, `check` holds manifests against the operator's own rules. No command has or wants a right outside the
+//! `import` makes manifests of other tools' token files, `check` holds manifests against the operator's own rules, `providers` tells what the catalogue knows. No command has or wants a right outside the
 //! asset's namespace (but `status -A`, which lists). What goes to standard output is the answer; all that is said besides goes to standard error.
 
 mod arguments;
@@ -17,6 +17,7 @@ mod exit;
 mod files;
 mod import;
 mod output;
+mod providers;
 mod proxy;
 mod refresh;
 mod report;
@@ -61,6 +62,7 @@ async fn carry_out(plugin: &Plugin) -> Result<Exit, Problem> {
         Command::Token(arguments) => token::run(&cluster().await?, arguments).await,
         Command::Import(arguments) => import::run(arguments, plugin.cluster.namespace.as_deref()),
         Command::Check(arguments) => check::run(arguments),
+        Command::Providers(arguments) => providers::run(arguments),
         Command::Completion(arguments) => Ok(completion::run(arguments)),
         Command::Complete { words } => Ok(completion::complete(words).await),
     }

@@ -15,11 +15,12 @@ mod servers;
 mod sign_in;
 
 pub use catalogue::{
-    AccessTokenLifetime, Catalogue, CatalogueError, Entry, EntryIdentity, EntryServer, EntryTenancy, Offer, Parameter,
-    PersonalTenant, Refresh, SendScope,
+    Assertion, Catalogue, CatalogueError, Choice, Confidence, Entry, EntryIdentity, EntryServer, EntryTenancy,
+    ErrorDialect, Evidence, Fact, Host, Mechanism, Offer, Parameter, Period, PersonalTenant, RateLimit, Refresh,
+    RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
 };
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
-pub use resolve::{Endpoints, ResolveError, resolve};
+pub use resolve::{Endpoints, Limits, ResolveError, resolve};
 pub use servers::Server;
 pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
 

@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 
 use emailasset::api::{EmailAsset, Reason};
 
+#[path = "docs/providers.rs"]
+mod providers;
+
 #[test]
 fn every_reason_has_a_paragraph_in_troubleshooting() {
     let page = read("docs/troubleshooting.md");

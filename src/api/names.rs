@@ -2,6 +2,8 @@
 
 /// Everything of ours begins with this; people cannot set such keys on the token Secret through the spec.
 pub const PREFIX: &str = "emailasset.dev/";
+/// Our finalizer on an asset whose grant is to be given back before it goes (`grantDeletionPolicy: Revoke`).
+pub const FINALIZER: &str = "emailasset.dev/revoke";
 
 /// On an asset: any new value asks for a refresh now. Answered in `status.handledRequests.refresh`.
 pub const REFRESH: &str = "emailasset.dev/refresh";

@@ -123,11 +123,15 @@ pub(super) const PROMPT: &str = "self.matches('^[a-z_]+( [a-z_]+)*$')";
 pub(super) const PROMPT_MESSAGE: &str =
     "must be lower-case words separated by single spaces, such as consent or select_account";
 
-pub(super) const SERVER_KNOWN: &str = "has(self.provider) || has(self.oauth2.tokenURL)";
-pub(super) const SERVER_KNOWN_MESSAGE: &str = "needs a provider or a token endpoint: set provider to an entry of the catalogue, such as google or microsoft, or oauth2.tokenURL to the server's token endpoint";
-pub(super) const SMTP_HOST: &str = "has(self.provider) || !has(self.smtp) || has(self.smtp.host)";
-pub(super) const IMAP_HOST: &str = "has(self.provider) || !has(self.imap) || has(self.imap.host)";
-pub(super) const POP3_HOST: &str = "has(self.provider) || !has(self.pop3) || has(self.pop3.host)";
+/// Without a word about servers, the catalogue looks at the mailbox's domain; and an issuer may know its endpoints.
+pub(super) const SERVER_KNOWN: &str = "has(self.provider) || has(self.oauth2.tokenURL) || has(self.oauth2.issuer) || !(has(self.oauth2.authorizationURL) || has(self.oauth2.deviceAuthorizationURL) || has(self.oauth2.refreshURL))";
+pub(super) const SERVER_KNOWN_MESSAGE: &str = "needs a provider or a token endpoint beside the URL that is set: set provider to an entry of the catalogue, such as google or microsoft, or oauth2.tokenURL to the server's token endpoint";
+pub(super) const SMTP_HOST: &str =
+    "has(self.provider) || !has(self.oauth2.tokenURL) || !has(self.smtp) || has(self.smtp.host)";
+pub(super) const IMAP_HOST: &str =
+    "has(self.provider) || !has(self.oauth2.tokenURL) || !has(self.imap) || has(self.imap.host)";
+pub(super) const POP3_HOST: &str =
+    "has(self.provider) || !has(self.oauth2.tokenURL) || !has(self.pop3) || has(self.pop3.host)";
 pub(super) const MAIL_HOST_MESSAGE: &str = "needs a host, because no provider is named that would know the server";
 
 pub(super) const ASSET_NAME: &str = "size(self.metadata.name) <= 200";

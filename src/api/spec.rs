@@ -52,6 +52,7 @@ pub struct EmailAssetSpec {
     pub email: String,
 
     /// An entry of the operator's catalogue, such as `google` or `microsoft`: it knows the endpoints, scopes and mail servers.
+    /// Default: the entry that the mailbox's domain belongs to, as gmail.com to google, shown in `status.endpoints.provider`; a domain of your own belongs to none.
     /// Leave it out and set `oauth2.tokenURL` for a server that the catalogue does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_PROVIDER))]
@@ -128,7 +129,7 @@ pub struct OAuth2 {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
 
-    /// What the provider asks for, such as `tenant` at `microsoft`.
+    /// What the provider asks for, such as `tenant` at `microsoft` or `region` at `zoho`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
@@ -168,6 +169,13 @@ pub struct OAuth2 {
     #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
     #[x_kube(validation = Rule::new(rules::URL_QUERY).message(rules::URL_QUERY_MESSAGE))]
     pub refresh_url: Option<String>,
+
+    /// Where a refresh token is given back (RFC 7009). Default: the provider's. Needed for `grantDeletionPolicy: Revoke` at a server outside the catalogue.
+    #[serde(rename = "revocationURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = rules::MAX_URL))]
+    #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
+    #[x_kube(validation = Rule::new(rules::URL_QUERY).message(rules::URL_QUERY_MESSAGE))]
+    pub revocation_url: Option<String>,
 
     /// Scopes of the access token. Default: the provider's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -238,7 +246,7 @@ pub enum Rotation {
 }
 
 /// What becomes of the stored grant when the asset is deleted. `Retain`, the default: it stays, and a new asset of the same name and mailbox takes it up.
-/// `Delete`: it goes with the asset.
+/// `Delete`: it goes with the asset. `Revoke`: it goes with the asset, and the refresh token is given back to the provider first.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[schemars(inline)]
 pub enum GrantDeletionPolicy {
@@ -247,6 +255,8 @@ pub enum GrantDeletionPolicy {
     Retain,
     /// The grant Secret goes with the asset.
     Delete,
+    /// The grant Secret goes with the asset, whose deletion waits until the refresh token was given back to the provider, for five minutes at most.
+    Revoke,
 }
 
 /// An object of the same namespace.
@@ -277,7 +287,7 @@ pub struct KeyRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct MailServer {
-    /// Host name. Required where no provider is named.
+    /// Host name. Required where no provider is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_NAME))]
     #[x_kube(validation = Rule::new(rules::HOST).message(rules::HOST_MESSAGE))]

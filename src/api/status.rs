@@ -135,6 +135,9 @@ pub struct SignInRefusalStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct EndpointsStatus {
+    /// The catalogue entry in use: the one that the spec names, or that of the mailbox's domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// The issuer of ID tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -147,6 +150,9 @@ pub struct EndpointsStatus {
     /// Token endpoint.
     #[serde(rename = "tokenURL", skip_serializing_if = "Option::is_none")]
     pub token_url: Option<String>,
+    /// Where a refresh token is given back, if there is such a place.
+    #[serde(rename = "revocationURL", skip_serializing_if = "Option::is_none")]
+    pub revocation_url: Option<String>,
     /// Where refresh tokens are redeemed, when that is not the token endpoint.
     #[serde(rename = "refreshURL", skip_serializing_if = "Option::is_none")]
     pub refresh_url: Option<String>,

@@ -72,7 +72,8 @@ pub fn validate(asset: &EmailAsset, allowed: &AllowedKeys) -> Result<(), Vec<Vio
         ("pop3", &asset.spec.pop3),
     ] {
         if let Some(server) = server {
-            check.server(&format!("spec.{field}"), server, asset.spec.provider.is_some());
+            let may_be_known = asset.spec.provider.is_some() || asset.spec.oauth2.token_url.is_none();
+            check.server(&format!("spec.{field}"), server, may_be_known);
         }
     }
     if let Some(secret) = &asset.spec.secret {
@@ -161,7 +162,14 @@ impl Check {
                 rules::PROVIDER_MESSAGE,
             );
         }
-        let known = spec.provider.is_some() || spec.oauth2.token_url.is_some();
+        let oauth2 = &spec.oauth2;
+        let named = spec.provider.is_some() || oauth2.token_url.is_some() || oauth2.issuer.is_some();
+        let others = [
+            &oauth2.authorization_url,
+            &oauth2.device_authorization_url,
+            &oauth2.refresh_url,
+        ];
+        let known = named || others.into_iter().all(Option::is_none);
         self.require(known, "spec.provider", rules::SERVER_KNOWN_MESSAGE);
         if let Some(username) = &spec.username {
             self.text(
@@ -210,6 +218,7 @@ impl Check {
             ("deviceAuthorizationURL", &oauth2.device_authorization_url),
             ("tokenURL", &oauth2.token_url),
             ("refreshURL", &oauth2.refresh_url),
+            ("revocationURL", &oauth2.revocation_url),
         ] {
             if let Some(url) = url {
                 self.url(&field(name), url);
@@ -311,7 +320,7 @@ impl Check {
         );
     }
 
-    fn server(&mut self, field: &str, server: &MailServer, provider_is_named: bool) {
+    fn server(&mut self, field: &str, server: &MailServer, may_be_known: bool) {
         match &server.host {
             Some(host) => self.text(
                 &format!("{field}.host"),
@@ -320,7 +329,7 @@ impl Check {
                 is_host,
                 rules::HOST_MESSAGE,
             ),
-            None => self.require(provider_is_named, field, rules::MAIL_HOST_MESSAGE),
+            None => self.require(may_be_known, field, rules::MAIL_HOST_MESSAGE),
         }
         if let Some(port) = server.port {
             let field = format!("{field}.port");

@@ -19,6 +19,7 @@ use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
+use super::finalizer::is_held;
 use crate::{
     api::{ConditionType, EmailAsset, EmailAssetStatus, names},
     lifecycle,
@@ -130,6 +131,7 @@ struct LeanMeta {
     annotations: Option<BTreeMap<String, String>>,
     labels: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<OwnerReference>>,
+    finalizers: Option<Vec<String>>,
 }
 
 impl From<LeanMeta> for ObjectMeta {
@@ -145,6 +147,7 @@ impl From<LeanMeta> for ObjectMeta {
             annotations: lean.annotations,
             labels: lean.labels,
             owner_references: lean.owner_references,
+            finalizers: lean.finalizers,
             ..Self::default()
         }
     }
@@ -162,6 +165,7 @@ impl<'de> Deserialize<'de> for Watched {
         let mut metadata = ObjectMeta::from(parts.metadata);
         metadata.labels = None;
         metadata.owner_references = None;
+        metadata.finalizers = is_held(&metadata).then(|| vec![names::FINALIZER.to_owned()]);
         if let Some(annotations) = &mut metadata.annotations {
             annotations.retain(|key, _| key.starts_with(names::PREFIX));
         }

@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::pass::Pass;
+use super::{finalizer::is_held, pass::Pass};
 use crate::{
     api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, SignInStatus, duration, names},
     lifecycle::{
-        self, Activity, AttemptHolder, GrantSecret, Handover, Heritage, Input, InputVersion, Names, Plan, PlanRefusal,
-        Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source, TokenSecret, Verdict, World,
+        self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Names,
+        Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source, TokenSecret,
+        Verdict, World,
     },
     provider::{self, Endpoints, InputSecret, Server, SignIn},
     store::{Key, Kind, Seen, What, inputs, spool::Whose, token::Rendering},
@@ -53,7 +55,11 @@ impl Pass {
         let oauth2 = &self.asset.spec.oauth2;
         let retention = match oauth2.grant_deletion_policy() {
             GrantDeletionPolicy::Retain => Retention::Stays,
-            GrantDeletionPolicy::Delete => Retention::GoesWithAsset,
+            GrantDeletionPolicy::Delete | GrantDeletionPolicy::Revoke => Retention::GoesWithAsset,
+        };
+        let farewell = match oauth2.grant_deletion_policy() {
+            GrantDeletionPolicy::Revoke => Farewell::Revoke,
+            GrantDeletionPolicy::Retain | GrantDeletionPolicy::Delete => Farewell::Silent,
         };
         Plan {
             // Where refresh tokens go is what a grant is bound to: another refresh endpoint beside the old token endpoint must not get it.
@@ -67,13 +73,14 @@ impl Pass {
                 .as_deref()
                 .and_then(|text| duration::parse(text).ok()),
             retention,
+            farewell,
             sign_in: self.sign_in_status(&endpoints.sign_in),
             rendering: rendering.digest(),
             names: self.names(&endpoints.display_name),
         }
     }
 
-    fn names(&self, provider: &str) -> Names {
+    pub(super) fn names(&self, provider: &str) -> Names {
         let client = self.client_key();
         Names {
             asset: self.key.to_string(),
@@ -200,10 +207,14 @@ impl Pass {
         let grant = self.grant_slot();
         let mut world = World {
             asset_generation: self.asset.metadata.generation.unwrap_or_default(),
-            presence: if self.asset.metadata.deletion_timestamp.is_some() {
-                Presence::Leaving
+            presence: match &self.asset.metadata.deletion_timestamp {
+                Some(Time(since)) => Presence::Leaving { since: *since },
+                None => Presence::Staying,
+            },
+            hold: if is_held(&self.asset.metadata) {
+                Hold::Held
             } else {
-                Presence::Staying
+                Hold::Free
             },
             activity: if self.asset.spec.suspended() {
                 Activity::Suspended

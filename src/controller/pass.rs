@@ -1,6 +1,7 @@
 //! One pass over one asset: decide, act, decide again on what the acts returned, until nothing is left to do; then say how the asset stands.
 
 mod device;
+mod farewell;
 mod obtain;
 mod tidy;
 
@@ -207,6 +208,10 @@ impl Pass {
             Step::BeginDevice(binding) => self.begin_device(world, binding).await,
             Step::PollDevice(binding) => self.poll_device(world, binding).await,
             Step::DropDevice => self.drop_device(world).await,
+            Step::Hold => self.hold().await,
+            Step::LetGo => self.let_go().await,
+            Step::Revoke(source) => self.revoke(source).await,
+            Step::Part(reason) => self.part(reason.as_deref()).await,
         }
     }
 

@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::time::Instant;
 
+use super::finalizer::is_held;
 use crate::{
     api::{EmailAsset, EmailAssetStatus, names},
     lifecycle::{Attempt, Circumstances, Record},
@@ -77,6 +78,8 @@ struct Wakes {
     /// A sign-in that changed nothing is written into the status by the replica that the person came to.
     refused: Option<Time>,
     deleting: bool,
+    /// Whether our finalizer is on it.
+    held: bool,
 }
 
 /// A Secret, a key in it, and who names them: the oldest asset first.
@@ -162,6 +165,7 @@ impl Registry {
                 .and_then(|sign_in| sign_in.last_refusal.as_ref())
                 .and_then(|refusal| refusal.time.clone()),
             deleting: asset.metadata.deletion_timestamp.is_some(),
+            held: is_held(&asset.metadata),
         };
         let mut inner = self.lock();
         let memory = inner.assets.entry(key.clone()).or_default();

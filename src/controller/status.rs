@@ -162,29 +162,34 @@ async fn tell(context: &Arc<Context>, asset: &EmailAsset, turns: Vec<Turn>, adop
         let note = "Took up the grant that an earlier EmailAsset of this name and mailbox left.".to_owned();
         events.insert(0, (EventType::Normal, "GrantAdopted".to_owned(), note));
     }
+    for turn in events {
+        announce(context, asset, turn).await;
+    }
+}
+
+/// Makes one Event.
+pub(super) async fn announce(context: &Arc<Context>, asset: &EmailAsset, (type_, reason, note): Turn) {
+    let event = Event {
+        type_,
+        reason,
+        note: Some(cut(note)),
+        action: "Refresh".to_owned(),
+        secondary: None,
+    };
     let reference = asset.object_ref(&());
-    for (type_, reason, note) in events {
-        let event = Event {
-            type_,
-            reason,
-            note: Some(cut(note)),
-            action: "Refresh".to_owned(),
-            secondary: None,
-        };
-        let call = context.recorder.publish(&event, &reference);
-        match tokio::time::timeout(context.settings.api_timeout, call).await {
-            Ok(Ok(())) => context.metrics.wrote(Written::Event, WriteResult::Written),
-            Ok(Err(error)) => {
-                context.metrics.wrote(Written::Event, WriteResult::Failed);
-                debug!(asset = %asset.name_any(), error = %Chain(&error), "an Event was not taken");
-            }
-            Err(_) => context.metrics.wrote(Written::Event, WriteResult::Failed),
+    let call = context.recorder.publish(&event, &reference);
+    match tokio::time::timeout(context.settings.api_timeout, call).await {
+        Ok(Ok(())) => context.metrics.wrote(Written::Event, WriteResult::Written),
+        Ok(Err(error)) => {
+            context.metrics.wrote(Written::Event, WriteResult::Failed);
+            debug!(asset = %asset.name_any(), error = %Chain(&error), "an Event was not taken");
         }
+        Err(_) => context.metrics.wrote(Written::Event, WriteResult::Failed),
     }
 }
 
 /// Type, reason and note of an Event.
-type Turn = (EventType, String, String);
+pub(super) type Turn = (EventType, String, String);
 
 /// Turns of Ready, Refreshed and Authorized. Repeats, routine refreshes and the first Ready are none.
 fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<Turn> {

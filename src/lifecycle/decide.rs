@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     device,
     facts::{self, Known, SeedStanding, binding_to, client_id, living_grant, rotates, seed, seed_standing},
-    messages,
+    farewell, messages,
     report::Standing,
     schedule,
     step::{Decision, Fencing, Origin, Redeem, Step},
@@ -32,13 +32,16 @@ pub const HOLDER_GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// Names the next step.
 #[must_use]
 pub fn decide(world: &World, now: Timestamp) -> Decision {
-    if world.presence == Presence::Leaving {
-        return Decision::rest(Standing::Leaving);
+    if let Presence::Leaving { since } = world.presence {
+        return farewell::part(world, since, now);
     }
     let plan = match &world.plan {
         Ok(plan) => plan,
         Err(refusal) => return Decision::rest(Standing::Refused(refusal.clone())),
     };
+    if let Some(step) = farewell::hold(world, plan) {
+        return Decision::step(step, standing(world, plan));
+    }
     blocked(world, plan)
         .or_else(|| open_attempt(world, plan, now))
         .or_else(|| own_grant(world, plan, now))
@@ -48,7 +51,7 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
 
 impl Decision {
     /// Nothing to do, and only a change can alter that.
-    fn rest(standing: Standing) -> Self {
+    pub(super) fn rest(standing: Standing) -> Self {
         Self {
             step: Step::Rest,
             standing,
@@ -56,7 +59,7 @@ impl Decision {
         }
     }
 
-    fn step(step: Step, standing: Standing) -> Self {
+    pub(super) fn step(step: Step, standing: Standing) -> Self {
         Self {
             step,
             standing,
@@ -64,7 +67,7 @@ impl Decision {
         }
     }
 
-    fn waking(mut self, at: Timestamp) -> Self {
+    pub(super) fn waking(mut self, at: Timestamp) -> Self {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
         self
     }
@@ -105,7 +108,7 @@ fn blocked(world: &World, plan: &Plan) -> Option<Decision> {
 /// The sentence.
 pub fn may_sign_in(world: &World) -> Result<Binding, String> {
     let plan = world.plan.as_ref().map_err(|refusal| refusal.message.clone())?;
-    if world.presence == Presence::Leaving {
+    if matches!(world.presence, Presence::Leaving { .. }) {
         return Err(messages::is_being_deleted(&plan.names));
     }
     if !plan.begins_with_sign_in() {

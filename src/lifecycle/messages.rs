@@ -329,6 +329,58 @@ pub(super) fn waits_for_garbage_collection(names: &Names) -> String {
     )
 }
 
+/// The refresh token was given back before the asset went.
+#[must_use]
+pub fn revoked(names: &Names) -> String {
+    format!(
+        "{} has taken the refresh token of {} back: nothing that was stored for it opens the mailbox any more, but an access token that is still valid until it expires.",
+        names.provider, names.email
+    )
+}
+
+/// The refresh token was not given back, for a reason that is a sentence.
+#[must_use]
+pub fn not_revoked(reason: &str, names: &Names) -> String {
+    format!(
+        "The refresh token of {} was not given back to {}, and the asset goes without that. {reason} To end the access, remove the app from the account at {}, or \
+         delete the OAuth client.",
+        names.email, names.provider, names.provider
+    )
+}
+
+/// The provider could not be reached for too long.
+#[must_use]
+pub(super) fn not_revoked_in_time(names: &Names) -> String {
+    format!("{} did not take it within five minutes.", names.provider)
+}
+
+/// An input is missing that is needed for giving the token back.
+#[must_use]
+pub(super) fn not_revoked_without(problem: &str) -> String {
+    format!("What is needed for that is missing: {problem}")
+}
+
+/// The spec cannot be carried out.
+#[must_use]
+pub(super) fn not_revoked_unplanned(problem: &str) -> String {
+    format!("The spec cannot be carried out: {problem}")
+}
+
+/// The grant Secret went first.
+#[must_use]
+pub(super) fn not_revoked_grant_is_gone(names: &Names) -> String {
+    format!("Secret {}, where it stood, is gone already.", names.grant_secret)
+}
+
+/// The grant belongs to another client.
+#[must_use]
+pub(super) fn not_revoked_bound_elsewhere(names: &Names) -> String {
+    format!(
+        "It belongs to another OAuth client or endpoint than the one that the asset names (Secret {}), and is never sent under this one.",
+        names.client
+    )
+}
+
 /// The seed Secret and its key, for a sentence.
 #[must_use]
 pub fn seed_place(names: &Names) -> String {

@@ -47,6 +47,14 @@ pub enum Step {
     RecordInputs,
     /// Delete the token Secret of an earlier `spec.secret.name`.
     DropRenamed,
+    /// Put our finalizer on the asset: before it goes, its grant is given back.
+    Hold,
+    /// Take our finalizer off an asset whose grant need not be given back any more.
+    LetGo,
+    /// Give the refresh token back to the provider, and let the asset go.
+    Revoke(Source),
+    /// Let the asset go though its refresh token was not given back, for this reason: a sentence with the next step. None: there was nothing to give back.
+    Part(Option<String>),
 }
 
 /// Where the access token to publish stands.

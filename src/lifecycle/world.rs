@@ -408,12 +408,24 @@ pub struct Plan {
     pub renew_before: Option<SignedDuration>,
     /// What becomes of the grant Secret when the asset is deleted.
     pub retention: Retention,
+    /// What is done with the grant before the asset goes.
+    pub farewell: Farewell,
     /// What the token Secret should show apart from the token, as a digest.
     pub rendering: String,
     /// How a person signs in, as the status shows it; empty where nobody has to.
     pub sign_in: SignInStatus,
     /// The Secrets by name, for messages.
     pub names: Names,
+}
+
+/// What is done with a grant before its asset goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Farewell {
+    /// Nothing.
+    #[default]
+    Silent,
+    /// The refresh token is given back to the provider. Our finalizer keeps the asset until then.
+    Revoke,
 }
 
 /// Names that messages use.
@@ -512,8 +524,10 @@ pub enum Sight {
 pub struct World {
     /// `metadata.generation`.
     pub asset_generation: i64,
-    /// Whether the asset or its namespace is being deleted.
+    /// Whether the asset is being deleted.
     pub presence: Presence,
+    /// Whether our finalizer keeps it.
+    pub hold: Hold,
     /// `spec.suspend`.
     pub activity: Activity,
     /// The value of the annotation `emailasset.dev/refresh`.
@@ -564,8 +578,21 @@ pub struct Circumstances {
 pub enum Presence {
     /// It is.
     Staying,
-    /// It is being deleted, or its namespace is.
-    Leaving,
+    /// It is being deleted.
+    Leaving {
+        /// When somebody asked for that.
+        since: Timestamp,
+    },
+}
+
+/// Whether our finalizer keeps an asset.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Hold {
+    /// It does not.
+    #[default]
+    Free,
+    /// It does.
+    Held,
 }
 
 /// Whether provider calls are wanted.

@@ -1,4 +1,5 @@
-//! The requests to an authorization server: redeeming a refresh token (RFC 6749 section 6) or a code (section 4.1.3), and the two of the device flow (RFC 8628).
+//! The requests to an authorization server: redeeming a refresh token (RFC 6749 section 6) or a code (section 4.1.3), the two of the device flow (RFC 8628), and
+//! giving a token back (RFC 7009).
 //! The `oauth2` crate writes them; we send them and read the answers.
 //!
 //! The crate is not given the answer: its errors would carry the raw body, tokens included, and it would lose the status of
@@ -11,7 +12,8 @@ use std::fmt;
 use oauth2::basic::BasicClient;
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl, HttpRequest, HttpResponse,
-    PkceCodeVerifier, RedirectUrl, RefreshToken, Scope, StandardDeviceAuthorizationResponse, TokenUrl,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RevocationUrl, Scope, StandardDeviceAuthorizationResponse,
+    StandardRevocableToken, TokenUrl,
 };
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
@@ -20,6 +22,7 @@ use super::answer::SecretsInPlay;
 use super::certificates::CaBundle;
 use super::device::{DevicePoll, DeviceRequest};
 use super::exchange::CodeExchange;
+use super::revoke::Revocation;
 
 /// How a client proves itself to the token endpoint (RFC 6749 section 2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -167,6 +170,17 @@ pub(super) fn write_device_poll(poll: &DevicePoll) -> Result<HttpRequest, Reques
             Ok(code_has_ended())
         };
         let _ = client.exchange_device_access_token(&given).request(&once, |_| (), None);
+    })
+}
+
+/// Writes the request that gives a refresh token back.
+pub(super) fn write_revocation(revocation: &Revocation) -> Result<HttpRequest, RequestError> {
+    let client = client(&revocation.client).set_revocation_url(RevocationUrl::from_url(revocation.endpoint.clone()));
+    let token = RefreshToken::new(revocation.refresh_token.expose_secret().to_owned());
+    kept(|keep| {
+        if let Ok(request) = client.revoke_token(StandardRevocableToken::RefreshToken(token)) {
+            let _ = request.request(&keep);
+        }
     })
 }
 

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use crate::provider::{Authority, Endpoints};
+use crate::provider::{Endpoints, ErrorDialect};
 
 /// Whose error codes a token endpoint speaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -42,27 +42,18 @@ impl Dialect {
         Self::Keycloak,
     ];
 
-    /// The dialect of these endpoints: the provider's while the token endpoint is its own.
+    /// The dialect of these endpoints: the catalogue's fact while the token endpoint is the entry's own.
     #[must_use]
-    pub fn of(endpoints: &Endpoints) -> Self {
-        let own = endpoints.own_hosts.contains(&Authority::of(&endpoints.refresh_url));
-        match endpoints.provider.as_deref() {
-            Some(key) if own => Self::of_provider(key),
-            _ => Self::default(),
-        }
-    }
-
-    /// The dialect of a catalogue entry. This is the one place that names providers.
-    fn of_provider(key: &str) -> Self {
-        match key {
-            "google" | "google-service-account" => Self::Google,
-            "yahoo" | "aol" | "att" => Self::Yahoo,
-            "fastmail" => Self::Fastmail,
-            "yandex" => Self::Yandex,
-            "mailru" => Self::MailRu,
-            _ if key.starts_with("microsoft") || key.starts_with("outlook") => Self::Microsoft,
-            _ if key.starts_with("zoho") => Self::Zoho,
-            _ => Self::default(),
+    pub const fn of(endpoints: &Endpoints) -> Self {
+        match endpoints.errors {
+            ErrorDialect::Google => Self::Google,
+            ErrorDialect::Microsoft => Self::Microsoft,
+            ErrorDialect::Yahoo => Self::Yahoo,
+            ErrorDialect::Zoho => Self::Zoho,
+            ErrorDialect::Fastmail => Self::Fastmail,
+            ErrorDialect::Yandex => Self::Yandex,
+            ErrorDialect::MailRu => Self::MailRu,
+            ErrorDialect::Keycloak => Self::Keycloak,
         }
     }
 
@@ -155,20 +146,5 @@ mod tests {
         let elsewhere = "{email: a@example.com, provider: google, oauth2: {grant: RefreshToken, refreshTokenSecretRef: {name: s, key: k}, clientID: c, tokenURL: 'https://id.example.com/token'}}";
         assert_eq!(Dialect::of(&endpoints(own)), Dialect::Google);
         assert_eq!(Dialect::of(&endpoints(elsewhere)), Dialect::Keycloak);
-    }
-
-    #[test]
-    fn variants_of_a_provider_speak_its_dialect() {
-        for (key, dialect) in [
-            ("microsoft-gcc-high", Dialect::Microsoft),
-            ("outlook-personal", Dialect::Microsoft),
-            ("google-service-account", Dialect::Google),
-            ("aol", Dialect::Yahoo),
-            ("zoho", Dialect::Zoho),
-            ("oidc", Dialect::Keycloak),
-            ("comcast", Dialect::Keycloak),
-        ] {
-            assert_eq!(Dialect::of_provider(key), dialect, "{key}");
-        }
     }
 }

@@ -54,6 +54,8 @@ pub(super) enum Command {
     Import(ImportArguments),
     /// Check manifests without a cluster, by the operator's own rules
     Check(CheckArguments),
+    /// Tell what is known about mail providers: endpoints, grants, servers, limits, and where each fact stands
+    Providers(ProvidersArguments),
     /// Print a completion script
     Completion(CompletionArguments),
     /// What kubectl's own completion asks
@@ -174,6 +176,16 @@ pub(super) struct CheckArguments {
         default_value = "app.kubernetes.io/"
     )]
     pub(super) allow_label: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct ProvidersArguments {
+    /// One provider, as in spec.provider; without it, a table of all
+    pub(super) key: Option<String>,
+    /// For programs: the facts as the catalogue has them
+    #[arg(short, long, value_enum)]
+    pub(super) output: Option<DataFormat>,
 }
 
 #[derive(Debug, Args)]

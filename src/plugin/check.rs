@@ -17,7 +17,7 @@ use url::Url;
 
 use clients::{ClientFile, ClientSecret};
 use documents::{Document, documents};
-use nearest::nearest;
+pub(super) use nearest::nearest;
 
 use super::arguments::CheckArguments;
 use super::exit::{Exit, Problem};
@@ -247,7 +247,7 @@ fn asset(
 /// Said beside what the schema finds: a person wants to correct all at once.
 fn unknown_provider(value: &Value, catalogue: &Catalogue) -> Option<String> {
     let given = value.pointer("/spec/provider")?.as_str()?;
-    if catalogue.get(given).is_some() {
+    if catalogue.get(given).is_some() || catalogue.get_without_oauth(given).is_some() {
         return None;
     }
     let known: Vec<&str> = catalogue.keys().collect();

@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use super::arguments::{ClusterArguments, CompletionArguments, CompletionShell, Plugin};
 use super::cluster::{ASSETS, Cluster};
 use super::exit::{Exit, Problem};
+use super::providers;
 use super::terminal::print;
 
 /// The command's own name on the PATH.
@@ -130,6 +131,7 @@ fn asked(words: &[String]) -> Asked {
         None => Asked::Words(subcommands(&whole)),
         Some("authorize" | "status" | "refresh" | "token") if positionals == 0 => Asked::Asset { cluster },
         Some("import" | "check") => Asked::File,
+        Some("providers") if positionals == 0 => Asked::Words(providers::keys()),
         Some("completion") if positionals == 0 => {
             let shells = ["bash", "zsh", "fish", "powershell", "kubectl"];
             Asked::Words(shells.map(|shell| (shell.to_owned(), String::new())).to_vec())
@@ -170,6 +172,7 @@ fn values(whole: &Command, command: Option<&Command>, flag: &str) -> Asked {
     let possible = argument.get_possible_values();
     match argument.get_long() {
         Some("kubeconfig") => Asked::File,
+        Some("provider") => Asked::Words(providers::keys()),
         _ if possible.is_empty() => Asked::Anything,
         _ => Asked::Words(
             possible
@@ -239,6 +242,11 @@ mod tests {
         assert!(answered(&["status", "-o", ""]).starts_with("json\t"));
         assert!(answered(&["token", "--form"]).starts_with("--format\t"));
         assert_eq!(answered(&["check", ""]), ":0\n");
+        assert_eq!(
+            answered(&["providers", "goog"]),
+            "google\tGoogle\ngoogle-service-account\tGoogle Workspace, by a service account\n:4\n"
+        );
+        assert!(answered(&["import", "--provider", "microsoft-d"]).starts_with("microsoft-dod\t"));
         assert_eq!(answered(&["status", "-n", ""]), ":4\n");
     }
 

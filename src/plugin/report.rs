@@ -197,8 +197,11 @@ fn moment(time: Option<&Time>) -> Option<Timestamp> {
 
 fn provider(asset: &EmailAsset) -> Option<String> {
     let host = |url: &String| Some(url::Url::parse(url).ok()?.host_str()?.to_owned());
+    let found = || asset.status.as_ref()?.endpoints.as_ref()?.provider.clone();
     let of_spec = asset.spec.provider.clone();
-    of_spec.or_else(|| asset.spec.oauth2.token_url.as_ref().and_then(host))
+    of_spec
+        .or_else(found)
+        .or_else(|| asset.spec.oauth2.token_url.as_ref().and_then(host))
 }
 
 /// The worst that is said: what keeps Ready from being true, else what will.

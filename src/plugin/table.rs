@@ -113,15 +113,42 @@ pub(super) fn table(reports: &[Report], now: Timestamp, span: Span, columns: Col
         Screen::Terminal { width, .. } => {
             // Somebody who asked for more gets it, broken by the terminal if need be.
             if columns == Columns::Usual {
-                while shown.len() > 4 && widest(&drawn(&shown, &rows(&shown), screen)) > width {
+                while shown.len() > 4 && widest(&drawn(&titles(&shown), &rows(&shown), screen)) > width {
                     let first = shown.iter().min().copied();
                     shown.retain(|column| Some(*column) != first);
                 }
             }
-            drawn(&shown, &rows(&shown), screen)
+            drawn(&titles(&shown), &rows(&shown), screen)
         }
-        Screen::Plain => plain(&shown, &rows(&shown)),
+        Screen::Plain => plain(&titles(&shown), &rows(&shown)),
     }
+}
+
+/// A table of anything. On a terminal that is too narrow for it, the columns at these places are left out, in this order, as far as need be.
+#[must_use]
+pub(super) fn grid(titles: &[&str], rows: &[Vec<String>], left_out: &[usize], screen: Screen) -> String {
+    let Screen::Terminal { width, .. } = screen else {
+        return plain(titles, rows);
+    };
+    let mut text = drawn(titles, rows, screen);
+    for count in 1..=left_out.len() {
+        if widest(&text) <= width {
+            break;
+        }
+        let gone: Vec<usize> = left_out.iter().copied().take(count).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(|row| without(row, &gone)).collect();
+        text = drawn(&without(titles, &gone), &rows, screen);
+    }
+    text
+}
+
+fn without<T: Clone>(cells: &[T], gone: &[usize]) -> Vec<T> {
+    let kept = cells.iter().enumerate().filter(|(place, _)| !gone.contains(place));
+    kept.map(|(_, cell)| cell.clone()).collect()
+}
+
+fn titles(shown: &[Column]) -> Vec<&'static str> {
+    shown.iter().map(|column| column.title()).collect()
 }
 
 fn chosen(span: Span, columns: Columns) -> Vec<Column> {
@@ -145,12 +172,12 @@ fn chosen(span: Span, columns: Columns) -> Vec<Column> {
 }
 
 /// Without borders, which take the room of a column; a line below the titles.
-fn drawn(shown: &[Column], rows: &[Vec<String>], screen: Screen) -> String {
+fn drawn(titles: &[&str], rows: &[Vec<String>], screen: Screen) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(shown.iter().map(|column| column.title()));
+        .set_header(titles.to_vec());
     for row in rows {
         table.add_row(row.clone());
     }
@@ -174,8 +201,8 @@ fn widest(text: &str) -> usize {
 }
 
 /// Columns apart by three spaces. Spaces inside a cell become underscores, so that a column stays a column.
-fn plain(shown: &[Column], rows: &[Vec<String>]) -> String {
-    let header: Vec<String> = shown.iter().map(|column| column.title().to_owned()).collect();
+fn plain(titles: &[&str], rows: &[Vec<String>]) -> String {
+    let header: Vec<String> = titles.iter().map(|title| (*title).to_owned()).collect();
     let cells = |row: &Vec<String>| {
         row.iter()
             .map(|cell| cell.replace(char::is_whitespace, "_"))

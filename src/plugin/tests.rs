@@ -215,6 +215,7 @@ fn the_help_is_as_it_was_read_in_review() {
         "token",
         "import",
         "check",
+        "providers",
         "completion",
     ] {
         let command = command.find_subcommand_mut(name).unwrap();

@@ -210,6 +210,7 @@ fn receivers(endpoints: &Endpoints) -> impl Iterator<Item = &Url> {
     let is_own = |url: &&Url| identity.hosts.contains(&Authority::of(url));
     [&endpoints.token_url, &endpoints.refresh_url]
         .into_iter()
+        .chain(&endpoints.revocation_url)
         .chain(&endpoints.sign_in.device_authorization_url)
         .chain(identity.userinfo_url.iter().filter(move |url| !is_own(url)))
 }

@@ -4,19 +4,24 @@
 //! request really goes to the provider's own hosts. [`crate::api::validate()`] comes first and gives better messages for what is wrong with a value alone; what is
 //! refused here needs the catalogue, or would be unsafe.
 
+mod find;
+mod parameters;
 mod sign_in;
-
-use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 use url::Url;
 
+use self::parameters::Values;
 use self::sign_in::Known;
-use super::catalogue::{Catalogue, Entry, SendScope, placeholders};
+use super::catalogue::{
+    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, Period, RateLimit, SameAccessToken, SendScope, WayToToken,
+};
 use super::hosts::Authority;
-use super::servers::{IMAP, POP3, SMTP, Server, is_offered, server};
+use super::servers::{IMAP, POP3, Protocol, SMTP, Server, is_offered, server};
 use super::sign_in::SignIn;
-use crate::api::{ClientAuthentication, EmailAssetSpec, EndpointsStatus, OAuth2, Rotation};
+use crate::api::{
+    ClientAuthentication, EmailAssetSpec, EndpointsStatus, Grant, GrantDeletionPolicy, MailServer, OAuth2, Rotation,
+};
 
 /// How long an access token is taken to live when a server outside the catalogue does not say: short, so that nobody is handed a dead token. It is the default
 /// lifetime of Keycloak and authentik.
@@ -25,7 +30,7 @@ const LIFETIME_AT_UNKNOWN_SERVERS: SignedDuration = SignedDuration::from_mins(5)
 /// The values in effect for one asset. All URLs are https, with a host and without user, password and fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
-    /// The catalogue entry, if the spec names one.
+    /// The catalogue entry that is in use: the one that the spec names, or that of the mailbox's domain.
     pub provider: Option<String>,
     /// How people call the server: the entry's name, else the token endpoint's host.
     pub display_name: String,
@@ -41,6 +46,11 @@ pub struct Endpoints {
     pub scopes: Vec<String>,
     /// The scopes to send with a refresh, exactly these. Empty: send no scope (RFC 6749 §6: they stay as granted).
     pub refresh_scopes: Vec<String>,
+    /// Parameters to send with a refresh besides those of the protocol.
+    pub refresh_parameters: Vec<(String, String)>,
+    /// Where a token is given back (RFC 7009), if the provider has such an endpoint. The entry's own is at one of
+    /// [`own_hosts`](Self::own_hosts).
+    pub revocation_url: Option<Url>,
     /// How the client proves itself, if the spec says so.
     pub client_authentication: Option<ClientAuthentication>,
     /// How it proves itself if the spec does not say and there is a client secret. Without a secret: [`ClientAuthentication::None`].
@@ -51,6 +61,16 @@ pub struct Endpoints {
     pub reuse_grace: Option<SignedDuration>,
     /// How long an access token lives when the answer does not say.
     pub default_lifetime: SignedDuration,
+    /// What an access token that comes back unchanged means.
+    pub same_access_token: SameAccessToken,
+    /// What limits refreshes, and what ends a grant by itself.
+    pub limits: Limits,
+    /// In which words the token endpoint refuses.
+    pub errors: ErrorDialect,
+    /// For how long after a change in the provider's console a refusal may pass by itself.
+    pub propagation_grace: Option<SignedDuration>,
+    /// What an assertion of grant `JWTBearer` looks like.
+    pub assertion: Option<Assertion>,
     /// The server that takes mail.
     pub smtp: Option<Server>,
     /// The IMAP server.
@@ -61,6 +81,23 @@ pub struct Endpoints {
     pub sign_in: SignIn,
     /// The catalogue entry's own hosts: they may receive credentials without being named by the Secret.
     pub own_hosts: Vec<Authority>,
+}
+
+/// What limits refreshes, and what ends a grant by itself. Nothing is known about servers outside the catalogue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The time between two redemptions of one refresh token that the provider never minds.
+    pub refresh_interval: Option<SignedDuration>,
+    /// How long to wait when it asks for fewer requests and does not say how long.
+    pub throttled_for: Option<SignedDuration>,
+    /// A refresh token that is not redeemed for this long is dead.
+    pub max_idle: Option<SignedDuration>,
+    /// It should be redeemed by then even where nobody needs the access token.
+    pub keep_alive: Option<SignedDuration>,
+    /// It ends then, used or not.
+    pub lifetime: Option<SignedDuration>,
+    /// The same while the app is in testing at the provider, which it does not say.
+    pub while_testing: Option<SignedDuration>,
 }
 
 /// Why a spec cannot be carried out as written. Each message names the field, what was found and what is accepted.
@@ -76,7 +113,65 @@ pub enum ResolveError {
         /// The keys there are, comma-separated.
         known: String,
     },
-    /// Neither a provider nor a token endpoint.
+    /// The provider lets no mail program in with OAuth.
+    #[error(
+        "{said}, and {provider} has no OAuth for mail programs: {instead}. This version keeps OAuth tokens alone; passwords come with spec.password in a later one"
+    )]
+    WithoutOAuth {
+        /// What in the spec says so.
+        said: String,
+        /// The provider.
+        provider: String,
+        /// What to do there.
+        instead: String,
+    },
+    /// Nothing is said about servers, and the mailbox's domain is in no entry.
+    #[error(
+        "spec.provider is missing, and who runs the mailboxes of {domain} is not known: set it to one of {known}, or set spec.oauth2.tokenURL. The domain's MX record names its provider: dig +short MX {domain}"
+    )]
+    UnknownDomain {
+        /// The domain.
+        domain: String,
+        /// The keys there are, comma-separated.
+        known: String,
+    },
+    /// The endpoints are at a server of one's own, and the spec does not name it.
+    #[error(
+        "spec.oauth2.tokenURL is missing: the endpoints of provider {provider} are at a server of your own; set it, and where a person signs in authorizationURL and issuer too"
+    )]
+    NoTokenUrl {
+        /// The entry's key.
+        provider: String,
+    },
+    /// The provider does not offer this way to a token.
+    #[error(
+        "spec.oauth2.grant is {given}, which provider {provider} does not offer for mailboxes{reason}; use {offered}"
+    )]
+    GrantNotOffered {
+        /// What the spec says.
+        given: &'static str,
+        /// The entry's key.
+        provider: String,
+        /// Why, with the colon before it; empty where nobody knows.
+        reason: String,
+        /// What it offers.
+        offered: String,
+    },
+    /// A parameter has a value that is none of its choices.
+    #[error(
+        "spec.oauth2.parameters.{name} is {given:?}, which provider {provider} does not know: use one of {accepted}"
+    )]
+    UnknownChoice {
+        /// The entry's key.
+        provider: String,
+        /// The parameter.
+        name: String,
+        /// What the spec says.
+        given: String,
+        /// What could be given.
+        accepted: String,
+    },
+    /// Neither a provider nor a token endpoint, but something else about the server.
     #[error(
         "spec needs a provider or a token endpoint: set spec.provider to one of {known}, or spec.oauth2.tokenURL to the server's token endpoint"
     )]
@@ -160,16 +255,6 @@ pub enum ResolveError {
         /// What the field is.
         what: &'static str,
     },
-    /// The provider gives no device codes for mail.
-    #[error(
-        "spec.oauth2.grant is DeviceCode, which provider {provider} does not offer for mailboxes: {reason}; use AuthorizationCode"
-    )]
-    NoDeviceCode {
-        /// The entry's key.
-        provider: String,
-        /// Why.
-        reason: String,
-    },
     /// A code of one provider would be sent to another server.
     #[error(
         "spec.oauth2.tokenURL is at {host}, but people would sign in at provider {provider}: what they get there goes only to a token endpoint of {provider}; leave tokenURL out, or set authorizationURL and deviceAuthorizationURL to endpoints of the same server"
@@ -195,6 +280,14 @@ pub enum ResolveError {
     IssuerOfProvider {
         /// The entry's key.
         provider: String,
+    },
+    /// The refresh token cannot be given back.
+    #[error(
+        "spec.oauth2.grantDeletionPolicy is Revoke, but {server} has no known revocation endpoint: use Delete and remove the app at the provider when the mailbox is given up, or set spec.oauth2.revocationURL"
+    )]
+    NoRevocationUrl {
+        /// The provider, or the token endpoint's host.
+        server: String,
     },
     /// A mail server without a host.
     #[error(
@@ -223,65 +316,106 @@ struct Provider<'a> {
 
 /// Puts a spec and the catalogue together.
 pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints, ResolveError> {
-    let provider = find_provider(spec.provider.as_deref(), catalogue)?;
-    check_parameters(provider, &spec.oauth2.parameters)?;
-    let (token_url, refresh_url) = urls(&spec.oauth2, provider, catalogue)?;
+    let provider = find::find(spec, catalogue)?;
+    let domain = find::domain(spec);
+    let values = Values::of(provider, &spec.oauth2.parameters, &domain)?;
+    let (token_url, refresh_url) = urls(&spec.oauth2, provider, &values, catalogue)?;
     let own_hosts = provider
-        .map(|provider| provider.entry.token_hosts())
+        .map(|provider| provider.entry.place(values.words()).token_hosts())
         .unwrap_or_default();
     let at_home = provider.filter(|_| is_own(&own_hosts, &token_url) && is_own(&own_hosts, &refresh_url));
+    check_grant(spec.oauth2.grant, at_home)?;
     let scopes = scopes(spec, provider);
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
     let known = Known {
         provider,
         at_home,
+        values: &values,
         token_url: &token_url,
         refresh_url: &refresh_url,
         scopes: &scopes,
     };
     let sign_in = sign_in::sign_in(spec, known, catalogue)?;
+    let mail_server = |protocol: &Protocol, named: Option<&MailServer>, offer: fn(&Entry) -> Option<&EntryServer>| {
+        let offer = provider.and_then(|provider| offer(provider.entry));
+        let offer = offer.filter(|offer| is_offered(offer, named));
+        let offer = offer.map(|offer| values.server(offer, &domain)).transpose()?;
+        server(protocol, named, offer.as_ref(), &username)
+    };
+    // Where the entry has no hosts of its own, what it knows holds at the server that the spec names.
+    let facts = at_home.or_else(|| provider.filter(|provider| provider.entry.is_of_ones_own()));
+    let home = at_home.map(|provider| provider.entry);
     Ok(Endpoints {
         provider: provider.map(|provider| provider.key.to_owned()),
-        display_name: at_home.map_or_else(
+        display_name: home.map_or_else(
             || token_url.host_str().unwrap_or_default().to_owned(),
-            |provider| provider.entry.display_name.clone(),
+            |entry| entry.display_name.clone(),
         ),
         email: spec.email.clone(),
         client_authentication: client_authentication(&spec.oauth2, at_home)?,
         authentication_with_secret: authentication_with_secret(provider),
         rotation: rotation(&spec.oauth2, at_home)?,
-        reuse_grace: at_home.and_then(|provider| provider.entry.refresh.reuse_grace),
-        default_lifetime: at_home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |provider| {
-            provider.entry.access_token_lifetime.0
-        }),
-        smtp: server(
-            &SMTP,
-            spec.smtp.as_ref(),
-            provider.and_then(|found| found.entry.smtp.as_ref()),
-            &username,
-        )?,
-        imap: server(
-            &IMAP,
-            spec.imap.as_ref(),
-            provider.and_then(|found| found.entry.imap.as_ref()),
-            &username,
-        )?,
-        pop3: server(
-            &POP3,
-            spec.pop3.as_ref(),
-            provider.and_then(|found| found.entry.pop3.as_ref()),
-            &username,
-        )?,
+        reuse_grace: home.and_then(|entry| length(entry.refresh.reuse_grace)),
+        default_lifetime: home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |entry| entry.access_token_lifetime.0),
+        same_access_token: home.map(|entry| entry.refresh.same_access_token).unwrap_or_default(),
+        limits: facts.map(|provider| limits(provider.entry)).unwrap_or_default(),
+        errors: facts.map(|provider| provider.entry.errors).unwrap_or_default(),
+        propagation_grace: home.and_then(|entry| length(entry.propagation_grace)),
+        assertion: home.and_then(|entry| entry.assertion.clone()),
+        revocation_url: revocation_url(&spec.oauth2, home, &values, &token_url)?,
+        smtp: mail_server(&SMTP, spec.smtp.as_ref(), |entry| entry.smtp.as_ref())?,
+        imap: mail_server(&IMAP, spec.imap.as_ref(), |entry| entry.imap.as_ref())?,
+        pop3: mail_server(&POP3, spec.pop3.as_ref(), |entry| entry.pop3.as_ref())?,
         refresh_scopes: match provider.map(|provider| provider.entry.refresh.send_scope) {
             Some(SendScope::Never) => Vec::new(),
             Some(SendScope::Requested) | None => scopes.clone(),
         },
+        refresh_parameters: home
+            .map(|entry| entry.refresh.parameters.clone().into_iter().collect())
+            .unwrap_or_default(),
         scopes,
         username,
         sign_in,
         token_url,
         refresh_url,
         own_hosts,
+    })
+}
+
+fn length(period: Option<Period>) -> Option<SignedDuration> {
+    period.map(|period| period.0)
+}
+
+fn limits(entry: &Entry) -> Limits {
+    let life = &entry.refresh_token;
+    Limits {
+        refresh_interval: entry.refresh.rate_limit.map(RateLimit::interval),
+        throttled_for: length(entry.refresh.throttled_for),
+        max_idle: length(life.max_idle),
+        keep_alive: length(life.keep_alive),
+        lifetime: length(life.lifetime),
+        while_testing: length(life.while_testing),
+    }
+}
+
+/// What the provider does not offer for mailboxes would only fail later, in words that nobody understands.
+fn check_grant(grant: Grant, at_home: Option<Provider<'_>>) -> Result<(), ResolveError> {
+    let Some(provider) = at_home else { return Ok(()) };
+    let ways = provider.entry.ways();
+    if ways.iter().any(|way| way.is(grant)) {
+        return Ok(());
+    }
+    let mut reasons = provider.entry.not_offered.iter();
+    let reason = reasons.find(|(way, _)| way.is(grant));
+    Err(ResolveError::GrantNotOffered {
+        given: grant.as_str(),
+        provider: provider.key.to_owned(),
+        reason: reason.map(|(_, reason)| format!(": {reason}")).unwrap_or_default(),
+        offered: ways
+            .into_iter()
+            .map(WayToToken::as_str)
+            .collect::<Vec<_>>()
+            .join(" or "),
     })
 }
 
@@ -297,8 +431,10 @@ impl Endpoints {
                 .or_else(|| self.sign_in.identity.issuer.clone()),
             authorization_url: self.sign_in.authorization_url.as_ref().map(Url::to_string),
             device_authorization_url: self.sign_in.device_authorization_url.as_ref().map(Url::to_string),
+            provider: self.provider.clone(),
             token_url: Some(self.token_url.to_string()),
             refresh_url: (self.refresh_url != self.token_url).then(|| self.refresh_url.to_string()),
+            revocation_url: self.revocation_url.as_ref().map(Url::to_string),
             scopes: self.scopes.clone(),
             client_authentication: client_authentication.or(self.client_authentication),
             rotation: Some(self.rotation),
@@ -309,59 +445,39 @@ impl Endpoints {
     }
 }
 
-fn find_provider<'a>(key: Option<&'a str>, catalogue: &'a Catalogue) -> Result<Option<Provider<'a>>, ResolveError> {
-    let Some(key) = key else { return Ok(None) };
-    match catalogue.get(key) {
-        Some(entry) => Ok(Some(Provider { key, entry })),
-        None => Err(ResolveError::UnknownProvider {
-            given: key.to_owned(),
-            known: known(catalogue),
-        }),
-    }
-}
-
-fn known(catalogue: &Catalogue) -> String {
-    catalogue.keys().collect::<Vec<_>>().join(", ")
-}
-
-fn check_parameters(provider: Option<Provider<'_>>, given: &BTreeMap<String, String>) -> Result<(), ResolveError> {
-    let accepted = |name: &String| provider.is_some_and(|provider| provider.entry.parameters.contains_key(name));
-    for (name, value) in given {
-        if !accepted(name) {
-            return Err(unknown_parameter(provider, name));
-        }
-        let plain = value
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        if !plain || value.trim_matches('.').is_empty() {
-            return Err(ResolveError::UnsafeParameter { name: name.clone() });
-        }
-    }
-    Ok(())
-}
-
-fn unknown_parameter(provider: Option<Provider<'_>>, name: &str) -> ResolveError {
-    let names = |provider: Provider<'_>| provider.entry.parameters.keys().cloned().collect::<Vec<_>>().join(", ");
-    let accepted = match provider.map(names).unwrap_or_default() {
-        none if none.is_empty() => "it takes no parameters, so leave it out".to_owned(),
-        names => format!("it takes {names}"),
-    };
-    let provider = provider.map_or_else(
-        || "a server without a provider".to_owned(),
-        |found| found.key.to_owned(),
-    );
-    ResolveError::UnknownParameter {
-        provider,
-        name: name.to_owned(),
-        accepted,
-    }
-}
-
 const TOKEN_URL: &str = "spec.oauth2.tokenURL";
 const REFRESH_URL: &str = "spec.oauth2.refreshURL";
+const REVOCATION_URL: &str = "spec.oauth2.revocationURL";
+
+/// Where a token is given back: the spec's own endpoint, or the entry's while tokens come from there.
+fn revocation_url(
+    oauth2: &OAuth2,
+    home: Option<&Entry>,
+    values: &Values<'_>,
+    token_url: &Url,
+) -> Result<Option<Url>, ResolveError> {
+    if let Some(own) = &oauth2.revocation_url {
+        return parse_url(REVOCATION_URL, own).map(Some);
+    }
+    let known = home.and_then(|entry| entry.revocation_url.as_ref());
+    if known.is_none() && oauth2.grant_deletion_policy() == GrantDeletionPolicy::Revoke {
+        let host = || token_url.host_str().unwrap_or_default().to_owned();
+        return Err(ResolveError::NoRevocationUrl {
+            server: home.map_or_else(host, |entry| entry.display_name.clone()),
+        });
+    }
+    known
+        .map(|template| values.fill("the revocation endpoint", template))
+        .transpose()
+}
 
 /// Token and refresh endpoint. A token endpoint of the spec's own also takes the place of the entry's refresh endpoint.
-fn urls(oauth2: &OAuth2, provider: Option<Provider<'_>>, catalogue: &Catalogue) -> Result<(Url, Url), ResolveError> {
+fn urls(
+    oauth2: &OAuth2,
+    provider: Option<Provider<'_>>,
+    values: &Values<'_>,
+    catalogue: &Catalogue,
+) -> Result<(Url, Url), ResolveError> {
     let own_token = oauth2
         .token_url
         .as_deref()
@@ -372,54 +488,27 @@ fn urls(oauth2: &OAuth2, provider: Option<Provider<'_>>, catalogue: &Catalogue) 
         .as_deref()
         .map(|url| parse_url(REFRESH_URL, url))
         .transpose()?;
-    match (own_token, provider) {
-        (Some(token), _) => {
-            let refresh = own_refresh.unwrap_or_else(|| token.clone());
-            Ok((token, refresh))
-        }
-        (None, Some(provider)) => {
-            let token = fill(provider, TOKEN_URL, &provider.entry.token_url, &oauth2.parameters)?;
-            let refresh = match (own_refresh, &provider.entry.refresh_url) {
-                (Some(url), _) => url,
-                (None, Some(template)) => fill(provider, REFRESH_URL, template, &oauth2.parameters)?,
-                (None, None) => token.clone(),
-            };
-            Ok((token, refresh))
-        }
-        (None, None) => Err(ResolveError::NoServer {
-            known: known(catalogue),
-        }),
+    if let Some(token) = own_token {
+        let refresh = own_refresh.unwrap_or_else(|| token.clone());
+        return Ok((token, refresh));
     }
-}
-
-fn fill(
-    provider: Provider<'_>,
-    field: &'static str,
-    template: &str,
-    given: &BTreeMap<String, String>,
-) -> Result<Url, ResolveError> {
-    parse_url(field, &fill_in(provider, template, given)?)
-}
-
-/// The template with the values of its parameters. Names that are no parameters stay.
-fn fill_in(provider: Provider<'_>, template: &str, given: &BTreeMap<String, String>) -> Result<String, ResolveError> {
-    let mut filled = template.to_owned();
-    for name in placeholders(template) {
-        let Some(parameter) = provider.entry.parameters.get(name) else {
-            continue;
-        };
-        let value = given
-            .get(name)
-            .or(parameter.default.as_ref())
-            .ok_or_else(|| ResolveError::MissingParameter {
-                provider: provider.key.to_owned(),
-                name: name.to_owned(),
-                description: parameter.description.clone(),
-                example: parameter.example.clone(),
-            })?;
-        filled = filled.replace(&format!("{{{name}}}"), value);
-    }
-    Ok(filled)
+    let Some(provider) = provider else {
+        return Err(ResolveError::NoServer {
+            known: find::known(catalogue),
+        });
+    };
+    let Some(template) = &provider.entry.token_url else {
+        return Err(ResolveError::NoTokenUrl {
+            provider: provider.key.to_owned(),
+        });
+    };
+    let token = values.fill(TOKEN_URL, template)?;
+    let refresh = match (own_refresh, &provider.entry.refresh_url) {
+        (Some(url), _) => url,
+        (None, Some(template)) => values.fill(REFRESH_URL, template)?,
+        (None, None) => token.clone(),
+    };
+    Ok((token, refresh))
 }
 
 fn parse_url(field: &'static str, text: &str) -> Result<Url, ResolveError> {

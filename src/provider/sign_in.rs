@@ -3,9 +3,10 @@
 //! Everything here is data and questions about it. The addresses and parameters come from the catalogue while the requests go to the provider's own hosts, else
 //! from the spec; [`crate::oauth::identity`] uses [`Identity`] to prove an account.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use super::catalogue::ScopeSeparator;
 use super::hosts::Authority;
 
 /// How a person signs in at a provider. Empty for grants that begin without one.
@@ -21,6 +22,8 @@ pub struct SignIn {
     pub parameters: Vec<(String, String)>,
     /// What is asked for: the scopes of the access token and those that make the provider say who signed in.
     pub scopes: Vec<String>,
+    /// What stands between them in the authorization request.
+    pub scope_separator: ScopeSeparator,
     /// What proves who signed in.
     pub identity: Identity,
     /// Whether the provider names its issuer in each authorization response. Only discovery knows that of a server outside the catalogue.
@@ -43,6 +46,7 @@ impl Default for SignIn {
             device_code_without_secret: None,
             parameters: Vec::new(),
             scopes: Vec::new(),
+            scope_separator: ScopeSeparator::Space,
             identity: Identity::default(),
             names_issuer: NamesIssuer::Perhaps,
             loopback_host: LOOPBACK.to_owned(),
@@ -52,7 +56,7 @@ impl Default for SignIn {
 }
 
 /// Whether a provider names its issuer in each authorization response (`authorization_response_iss_parameter_supported`, RFC 9207 §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 pub enum NamesIssuer {
     /// It does: a response without `iss` is not its own.
     Always,
@@ -86,7 +90,7 @@ pub struct Identity {
 }
 
 /// Whether the userinfo endpoint alone proves an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 pub enum UserinfoAlone {
     /// It does: the answer can only be the provider's own and is about this very token.
     Proves,
@@ -96,7 +100,7 @@ pub enum UserinfoAlone {
 }
 
 /// A claim that may name the account.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccountClaim {
     /// Its name.
@@ -106,7 +110,7 @@ pub struct AccountClaim {
 }
 
 /// When a claim counts as the name of the account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Counts {
     /// When `email_verified` is true (OpenID Connect Core §5.1).
     EmailVerified,
@@ -162,7 +166,7 @@ impl SignIn {
     #[must_use]
     pub fn authorization_request(&self, client_id: &str, login: &str) -> Option<Url> {
         let mut url = self.authorization_url.clone()?;
-        let scopes = self.scopes.join(" ");
+        let scopes = self.scopes.join(self.scope_separator.as_str());
         {
             let mut query = url.query_pairs_mut();
             query

@@ -4,6 +4,8 @@ use super::*;
 use crate::api::{ClientAuthentication, EmailAssetSpec, Rotation, Security};
 use serde_json::{Value, json};
 
+mod catalogue;
+mod found;
 mod hosts;
 mod sign_in;
 
@@ -273,11 +275,11 @@ fn what_cannot_be_carried_out_is_refused_with_what_is_accepted() {
     for (message, expected) in [
         (
             refused(Some("gogle"), json!({}), json!({})),
-            r#"spec.provider is "gogle", which is not in the catalogue: use one of google, microsoft"#,
+            r#"spec.provider is "gogle", which is not in the catalogue: use one of aol, att, authentik, comcast, "#,
         ),
         (
-            refused(None, json!({}), json!({})),
-            "set spec.provider to one of google, microsoft, or spec.oauth2.tokenURL",
+            refused(None, json!({"refreshURL": "https://id.example.com/token"}), json!({})),
+            "spec needs a provider or a token endpoint: set spec.provider to one of aol, ",
         ),
         (
             refused(Some("google"), json!({"parameters": {"tenant": "x"}}), json!({})),
@@ -345,6 +347,7 @@ fn status_shows_the_values_in_effect() {
     assert_eq!(
         status,
         json!({
+            "provider": "google", "revocationURL": "https://oauth2.googleapis.com/revoke",
             "tokenURL": "https://oauth2.googleapis.com/token",
             "scopes": ["https://mail.google.com/"],
             "clientAuthentication": "ClientSecretPost",
@@ -423,8 +426,8 @@ fn a_catalogue_that_contradicts_itself_is_refused() {
         ),
         (
             "https://x.example/token",
-            "  deviceAuthorizationURL: https://x.example/d\n  noDeviceCode: none\n",
-            "both deviceAuthorizationURL and noDeviceCode",
+            "  deviceAuthorizationURL: https://x.example/d\n  notOffered: {DeviceCode: none}\n",
+            "it offers DeviceCode and says why it does not offer DeviceCode",
         ),
         (
             "https://x.example/token",

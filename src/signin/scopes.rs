@@ -39,6 +39,13 @@ const KNOWN: &[(&str, &[Permission])] = &[
     ("mail:smtp",                                                &[Send]),
     ("mail.imap",                                                &[Read, Send]),
     ("ZohoMail.messages.ALL",                                    &[Read, Send]),
+    ("ZOHOMAIL.PROTOCOL.IMAP",                                   &[Read]),
+    ("ZOHOMAIL.PROTOCOL.POP",                                    &[Read]),
+    ("ZOHOMAIL.PROTOCOL.SMTP",                                   &[Send]),
+    ("https://www.fastmail.com/dev/protocol-imap",               &[Read]),
+    ("https://www.fastmail.com/dev/protocol-pop",                &[Read]),
+    ("https://www.fastmail.com/dev/protocol-smtp",               &[Send]),
+    ("https://email.comcast.net/",                               &[Read, Send]),
     ("urn:ietf:params:oauth:scope:mail",                         &[Read, Send]),
     ("offline_access",                                           &[Stay]),
     ("openid",                                                   &[Identity]),
@@ -150,6 +157,20 @@ mod tests {
     fn a_scope_that_is_not_known_is_not_hidden() {
         let items = asked(&["https://mail.google.com/", "calendar.write"]).items;
         assert!(items.iter().any(|item| item.contains("calendar.write")), "{items:?}");
+    }
+
+    #[test]
+    fn each_scope_that_a_provider_asks_a_person_for_is_said_in_words() {
+        for (key, entry) in crate::provider::Catalogue::built_in().unwrap().entries() {
+            if entry.authorization_url.is_none() {
+                continue;
+            }
+            let servers = [&entry.smtp, &entry.imap, &entry.pop3].into_iter().flatten();
+            let identity = entry.identity.iter().flat_map(|identity| &identity.scopes);
+            for scope in servers.flat_map(|server| &server.scopes).chain(&entry.scopes).chain(identity) {
+                assert!(!permissions_unknown(scope), "{key}: {scope}");
+            }
+        }
     }
 
     #[test]

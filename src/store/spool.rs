@@ -220,7 +220,15 @@ pub struct Spool {
     /// Two writers of the same entry would write into one temporary file.
     writing: Mutex<()>,
     /// Held for the life of the spool: the kernel lets go of the lock when the file is closed.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Spool {
+    /// A process that was forked from this one a moment ago may hold a copy of the file, and with it the lock.
+    fn drop(&mut self) {
+        // Closing the file is all that is left to try.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Spool {
@@ -238,7 +246,7 @@ impl Spool {
             holder: Holder::random(),
             earlier,
             writing: Mutex::new(()),
-            _lock: lock,
+            lock,
         };
         spool.write_holders()?;
         spool.finish_interrupted_writes()?;

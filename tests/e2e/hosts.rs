@@ -31,6 +31,13 @@ async fn another_refresh_endpoint_beside_the_right_token_endpoint_gets_nothing()
 }
 
 #[tokio::test]
+async fn another_revocation_endpoint_beside_the_right_token_endpoint_gets_nothing() {
+    let (stage, trap) = stage_and_trap().await;
+    let spec = json!({"oauth2": {"grantDeletionPolicy": "Revoke", "revocationURL": trap.endpoints.revocation_url}});
+    is_refused(&stage, &trap, "thief-revocation-url", &spec).await;
+}
+
+#[tokio::test]
 async fn other_spellings_of_an_address_are_the_same_address() {
     let (stage, trap) = stage_and_trap().await;
     let port = trap.endpoints.url.rsplit(':').next().unwrap();

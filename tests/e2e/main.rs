@@ -14,6 +14,7 @@
 mod crash;
 mod deploy;
 mod errors;
+mod farewell;
 mod harness;
 mod hosts;
 mod inputs;

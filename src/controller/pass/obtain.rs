@@ -311,7 +311,7 @@ impl Pass {
             client: self.client_credentials(&redeem.binding.client_id),
             refresh_token,
             scopes: (!endpoints.refresh_scopes.is_empty()).then(|| endpoints.refresh_scopes.clone()),
-            extra_parameters: Vec::new(),
+            extra_parameters: endpoints.refresh_parameters.clone(),
             certificate_authority,
         })
     }

@@ -168,7 +168,7 @@ impl Pass {
             Slot::Foreign { handover, .. } => *handover == Handover::Granted,
             Slot::Leaving => false,
         };
-        if !free || world.presence == Presence::Leaving {
+        if !free || matches!(world.presence, Presence::Leaving { .. }) {
             return None;
         }
         // Whoever leads by now may have published a later one while this process was frozen.

@@ -249,7 +249,7 @@ fn a_retained_grant_of_another_mailbox_or_client_is_left_alone() {
 #[test]
 fn nothing_is_done_for_an_asset_that_is_leaving() {
     let world = World {
-        presence: crate::lifecycle::Presence::Leaving,
+        presence: crate::lifecycle::Presence::Leaving { since: minute(0) },
         ..World::fresh()
     };
     let decision = decide(&world, minute(0));

@@ -92,7 +92,7 @@ fn situations() -> Vec<(&'static str, World, i64)> {
         ("Somebody else signed in meanwhile", refused_sign_in(&SignInRefusal::Superseded), 0),
         ("The grant of a sign-in is refused, the token has expired", World::fresh().signing_in().signed_in(0, 60).and_published(0).failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(40)), 60),
         ("Another client, where a person signs in", World::fresh().signing_in().signed_in(0, 60).and_published(0).with_client("client-2"), 10),
-        ("Being deleted", World { presence: crate::lifecycle::Presence::Leaving, ..hour() }, 10),
+        ("Being deleted", World { presence: crate::lifecycle::Presence::Leaving { since: minute(0) }, ..hour() }, 10),
     ]
 }
 

@@ -142,7 +142,7 @@ rows! {
         "R T Fresh | A T Stored | X T Refreshed // Rest, wake after 140 s";
     secrets_of_an_earlier_asset_are_leaving: World { token: Slot::Leaving, ..World::fresh() }, at minute 0 =>
         "R F Pending | C T Pending // Rest, no wake";
-    being_deleted: World { presence: Presence::Leaving, ..hour() }, at minute 50 =>
+    being_deleted: World { presence: Presence::Leaving { since: minute(50) }, ..hour() }, at minute 50 =>
         "no status // Rest, no wake";
 }
 

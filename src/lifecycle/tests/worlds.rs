@@ -5,10 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     api::{EmailAssetStatus, FailureClass, Reason, Rotation, SignInStatus},
     lifecycle::{
-        Account, Activity, Attempt, AttemptHolder, Binding, DeviceAuthorization, Failure, Fingerprint, Generation,
-        GrantSecret, Handover, Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal, Presence, Record,
-        Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot, Source, TokenSecret, Upkeep,
-        Verdict, World, decide, note_failure, note_success, status,
+        Account, Activity, Attempt, AttemptHolder, Binding, DeviceAuthorization, Failure, Farewell, Fingerprint,
+        Generation, GrantSecret, Handover, Hold, Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal,
+        Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot, Source,
+        TokenSecret, Upkeep, Verdict, World, decide, note_failure, note_success, status,
     },
 };
 
@@ -31,6 +31,7 @@ pub(super) fn plan() -> Plan {
         reuse_grace: None,
         renew_before: None,
         retention: Retention::Stays,
+        farewell: Farewell::Silent,
         rendering: "rendering-1".to_owned(),
         names: Names {
             asset: "helpdesk/support".to_owned(),
@@ -98,6 +99,7 @@ impl World {
         Self {
             asset_generation: 1,
             presence: Presence::Staying,
+            hold: Hold::Free,
             activity: Activity::Active,
             refresh_request: None,
             sign_in_request: None,

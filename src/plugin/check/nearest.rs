@@ -1,7 +1,7 @@
 //! Did you mean …?
 
 /// The accepted word that is nearest to what was written, if one is near.
-pub(super) fn nearest<'a>(written: &str, accepted: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(in crate::plugin) fn nearest<'a>(written: &str, accepted: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = plain(written);
     let longest = written.chars().count();
     let near = accepted

@@ -27,6 +27,8 @@ struct Server<'a> {
     /// For a server outside of it.
     url: Option<Url>,
     tenant: Option<String>,
+    /// The parameter that chooses among the entry's hosts, and its value.
+    choice: Option<(String, String)>,
 }
 
 /// Makes them.
@@ -151,17 +153,17 @@ fn server<'a>(
     let url = token_url
         .map(|url| Url::parse(url).map_err(|_| "The file's token endpoint is no URL.".to_owned()))
         .transpose()?;
-    let entries = || catalogue.keys().filter_map(|key| Some((key, catalogue.get(key)?)));
-    let of_url = url.as_ref().and_then(|url| {
-        let authority = Authority::of(url);
-        entries().find(|(_, entry)| entry.token_hosts().contains(&authority))
-    });
-    let of_name = provider.and_then(|name| entries().find(|(key, _)| *key == name));
+    let of_url = url.as_ref().and_then(|url| of_url(url, provider, catalogue));
+    let of_name = provider.and_then(|name| catalogue.entries().find(|(key, _)| *key == name));
     match (of_url.or(of_name.filter(|_| url.is_none())), url) {
         (Some((key, entry)), url) => Ok(Server {
             key: Some(key),
             entry: Some(entry),
             tenant: tenant.or_else(|| url.as_ref().and_then(|url| tenant_of(entry, url))),
+            choice: url.as_ref().and_then(|url| {
+                let (parameter, value) = entry.choice_of_host(&Authority::of(url))?;
+                Some((parameter.to_owned(), value.to_owned()))
+            }),
             url: None,
         }),
         (None, Some(url)) => Ok(Server {
@@ -169,6 +171,7 @@ fn server<'a>(
             entry: None,
             url: Some(url),
             tenant: None,
+            choice: None,
         }),
         (None, None) => Err(format!(
             "The file does not say which server its token is of: give --provider, one of {}.",
@@ -177,9 +180,24 @@ fn server<'a>(
     }
 }
 
+/// The entry whose own host this is. Several may share one: then the entry that was named, else the one that the others extend.
+fn of_url<'a>(url: &Url, named: Option<&str>, catalogue: &'a Catalogue) -> Option<(&'a str, &'a Entry)> {
+    let authority = Authority::of(url);
+    let all: Vec<_> = catalogue
+        .entries()
+        .filter(|(_, entry)| entry.token_hosts().contains(&authority))
+        .collect();
+    let base = |entry: &Entry| {
+        let base = entry.extends.as_deref();
+        all.iter().all(|(key, _)| Some(*key) != base)
+    };
+    let by_name = all.iter().find(|(key, _)| Some(*key) == named);
+    by_name.or_else(|| all.iter().find(|(_, entry)| base(entry))).copied()
+}
+
 /// The tenant that stands in a token endpoint, where the entry's template has it.
 fn tenant_of(entry: &Entry, url: &Url) -> Option<String> {
-    let template = Url::parse(&entry.token_url.replace("{tenant}", "TENANT")).ok()?;
+    let template = Url::parse(&entry.token_url.as_ref()?.replace("{tenant}", "TENANT")).ok()?;
     let place = template.path_segments()?.position(|segment| segment == "TENANT")?;
     url.path_segments()?.nth(place).map(str::to_owned)
 }
@@ -213,12 +231,21 @@ fn asset(wanted: &Wanted<'_>, server: &Server<'_>, client: &Client) -> Value {
         let seed = json!({"name": seed_name(wanted.name), "key": "refresh_token"});
         oauth2.insert("refreshTokenSecretRef".to_owned(), seed);
     }
-    if let Some(tenant) = server.tenant.as_ref().filter(|_| {
-        server
-            .entry
-            .is_some_and(|entry| entry.parameters.contains_key("tenant"))
-    }) {
-        oauth2.insert("parameters".to_owned(), json!({ "tenant": tenant }));
+    let takes_tenant = server.entry.is_some_and(|entry| {
+        entry
+            .parameters
+            .get("tenant")
+            .is_some_and(|tenant| tenant.fixed.is_none())
+    });
+    let tenant = server.tenant.clone().filter(|_| takes_tenant);
+    let tenant = tenant.map(|tenant| ("tenant".to_owned(), tenant));
+    let parameters: Map<String, Value> = tenant
+        .into_iter()
+        .chain(server.choice.clone())
+        .map(|(name, value)| (name, Value::String(value)))
+        .collect();
+    if !parameters.is_empty() {
+        oauth2.insert("parameters".to_owned(), Value::Object(parameters));
     }
     if let Some(url) = &server.url {
         oauth2.insert("tokenURL".to_owned(), json!(url.as_str()));

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{Provider, ResolveError, fill, fill_in, is_own, parse_url};
+use super::parameters::Values;
+use super::{Provider, ResolveError, parse_url};
 use crate::api::{EmailAssetSpec, Grant, OAuth2};
-use crate::provider::catalogue::{Catalogue, EntryIdentity, EntryTenancy, example_url};
+use crate::provider::catalogue::{Catalogue, EntryIdentity, EntryTenancy, Place};
 use crate::provider::hosts::Authority;
 use crate::provider::sign_in::{
     AccountClaim, Counts, Identity, LOOPBACK, OWN_PARAMETERS, SignIn, Tenancy, Tenant, is_uuid,
@@ -27,6 +28,8 @@ pub(super) struct Known<'a> {
     pub(super) provider: Option<Provider<'a>>,
     /// The provider, if the token endpoints are its own.
     pub(super) at_home: Option<Provider<'a>>,
+    /// What templates are filled with.
+    pub(super) values: &'a Values<'a>,
     pub(super) token_url: &'a Url,
     pub(super) refresh_url: &'a Url,
     /// The scopes of the access token.
@@ -49,8 +52,7 @@ pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catal
     let more = identity_scopes(oauth2, known, &identity);
     scopes.extend(more.into_iter().filter(|scope| !known.scopes.contains(scope)));
     let host = known.at_home.filter(|provider| {
-        let own = provider.entry.authorization_url.as_deref().and_then(example_url);
-        let own = own.map(|url| Authority::of(&url));
+        let own = provider.entry.place(known.values.words()).authorization_host();
         authorization_url.as_ref().map(Authority::of) == own
     });
     let device_code_without_secret = device_authorization_url
@@ -59,13 +61,14 @@ pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catal
     Ok(SignIn {
         device_code_without_secret: device_code_without_secret.flatten(),
         parameters: parameters(oauth2, host, &scopes),
+        scope_separator: host.map(|host| host.entry.scope_separator).unwrap_or_default(),
         names_issuer: host.map(|host| host.entry.names_issuer).unwrap_or_default(),
         loopback_host: host
             .and_then(|host| host.entry.loopback_host.clone())
             .unwrap_or_else(|| LOOPBACK.to_owned()),
         callback_key: authorization_url
             .as_ref()
-            .map_or_else(String::new, |url| callback_key(url, oauth2, known)),
+            .map_or_else(String::new, |url| callback_key(url, known)),
         authorization_url,
         device_authorization_url,
         scopes,
@@ -88,9 +91,9 @@ fn authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, ResolveEr
     }
     let template = known
         .at_home
-        .and_then(|provider| Some((provider, provider.entry.authorization_url.as_ref()?)));
+        .and_then(|provider| provider.entry.authorization_url.as_ref());
     match template {
-        Some((provider, template)) => fill(provider, AUTHORIZATION_URL, template, &oauth2.parameters),
+        Some(template) => known.values.fill(AUTHORIZATION_URL, template),
         None => Err(ResolveError::NoSignInUrl {
             field: AUTHORIZATION_URL,
             grant: Grant::AuthorizationCode.as_str(),
@@ -100,23 +103,14 @@ fn authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, ResolveEr
 }
 
 fn device_authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, ResolveError> {
-    if let Some((provider, reason)) = known
-        .at_home
-        .and_then(|provider| Some((provider, provider.entry.no_device_code.as_ref()?)))
-    {
-        return Err(ResolveError::NoDeviceCode {
-            provider: provider.key.to_owned(),
-            reason: reason.clone(),
-        });
-    }
     if let Some(own) = &oauth2.device_authorization_url {
         return parse_url(DEVICE_AUTHORIZATION_URL, own);
     }
     let template = known
         .at_home
-        .and_then(|provider| Some((provider, provider.entry.device_authorization_url.as_ref()?)));
+        .and_then(|provider| provider.entry.device_authorization_url.as_ref());
     match template {
-        Some((provider, template)) => fill(provider, DEVICE_AUTHORIZATION_URL, template, &oauth2.parameters),
+        Some(template) => known.values.fill(DEVICE_AUTHORIZATION_URL, template),
         None => Err(ResolveError::NoSignInUrl {
             field: DEVICE_AUTHORIZATION_URL,
             grant: Grant::DeviceCode.as_str(),
@@ -125,19 +119,12 @@ fn device_authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, Re
     }
 }
 
+/// Where a provider has several places, what is got at one stays at that one.
 fn stays_with_its_provider(from: &Url, token_url: &Url, catalogue: &Catalogue) -> Result<(), ResolveError> {
-    let from = Authority::of(from);
+    let (from, to) = (Authority::of(from), Authority::of(token_url));
     for (key, entry) in catalogue.entries() {
-        let templates = [
-            entry.authorization_url.as_deref(),
-            entry.device_authorization_url.as_deref(),
-        ];
-        let mut hosts = templates
-            .into_iter()
-            .flatten()
-            .filter_map(example_url)
-            .map(|url| Authority::of(&url));
-        if hosts.any(|host| host == from) && !is_own(&entry.token_hosts(), token_url) {
+        let leaves = |place: &Place<'_>| place.sign_in_hosts().contains(&from) && !place.token_hosts().contains(&to);
+        if entry.places().iter().any(leaves) {
             return Err(ResolveError::CodeLeavesProvider {
                 provider: key.to_owned(),
                 host: token_url.host_str().unwrap_or_default().to_owned(),
@@ -153,7 +140,7 @@ fn identity(oauth2: &OAuth2, known: Known<'_>, catalogue: &Catalogue) -> Result<
         .and_then(|provider| Some((provider, provider.entry.identity.as_ref()?)));
     match (entry, &oauth2.issuer) {
         (Some((provider, entry)), given) => {
-            let identity = entry_identity(provider, entry, &oauth2.parameters)?;
+            let identity = entry_identity(entry, known.values)?;
             match (given, &identity.issuer) {
                 (Some(given), Some(known)) if given != known => Err(ResolveError::IssuerIsKnown {
                     provider: provider.key.to_owned(),
@@ -200,28 +187,24 @@ fn own_identity(issuer: &str, catalogue: &Catalogue) -> Result<Identity, Resolve
     })
 }
 
-fn entry_identity(
-    provider: Provider<'_>,
-    entry: &EntryIdentity,
-    parameters: &BTreeMap<String, String>,
-) -> Result<Identity, ResolveError> {
+fn entry_identity(entry: &EntryIdentity, values: &Values<'_>) -> Result<Identity, ResolveError> {
     const KEYS: &str = "the address of the issuer's keys";
     const USERINFO: &str = "the userinfo endpoint";
     let userinfo_url = entry
         .userinfo_url
         .as_ref()
-        .map(|url| fill(provider, USERINFO, url, parameters))
+        .map(|url| values.fill(USERINFO, url))
         .transpose()?;
     Ok(Identity {
-        issuer: Some(fill_in(provider, &entry.issuer, parameters)?),
+        issuer: Some(values.fill_in(&entry.issuer)?),
         also_issuers: entry.also_issuers.clone(),
-        keys_url: Some(fill(provider, KEYS, &entry.keys_url, parameters)?),
+        keys_url: Some(values.fill(KEYS, &entry.keys_url)?),
         userinfo_alone: entry.userinfo_alone,
         hosts: userinfo_url.iter().map(Authority::of).collect(),
         userinfo_url,
         accounts: entry.accounts.clone(),
         tenancy: entry.tenancy.as_ref().map(|tenancy| Tenancy {
-            tenant: tenant(tenancy, parameters.get(&tenancy.parameter).map(String::as_str)),
+            tenant: tenant(tenancy, values.words().get(&tenancy.parameter).map(String::as_str)),
             metadata: tenancy.metadata_url.clone(),
             personal: tenancy.personal.id.clone(),
         }),
@@ -268,18 +251,17 @@ fn parameters(oauth2: &OAuth2, host: Option<Provider<'_>>, scopes: &[String]) ->
 }
 
 /// The entry's key only if all endpoints are as the entry has them. An endpoint that is written out as the entry has it is no override.
-fn callback_key(authorization_url: &Url, oauth2: &OAuth2, known: Known<'_>) -> String {
+fn callback_key(authorization_url: &Url, known: Known<'_>) -> String {
     let as_in_entry = |provider: &Provider<'_>| {
         let entry = provider.entry;
         let same = |template: Option<&String>, url: &Url| {
-            let own =
-                template.and_then(|template| fill(*provider, AUTHORIZATION_URL, template, &oauth2.parameters).ok());
+            let own = template.and_then(|template| known.values.fill(AUTHORIZATION_URL, template).ok());
             own.as_ref() == Some(url)
         };
         same(entry.authorization_url.as_ref(), authorization_url)
-            && same(Some(&entry.token_url), known.token_url)
+            && same(entry.token_url.as_ref(), known.token_url)
             && same(
-                Some(entry.refresh_url.as_ref().unwrap_or(&entry.token_url)),
+                entry.refresh_url.as_ref().or(entry.token_url.as_ref()),
                 known.refresh_url,
             )
     };

@@ -194,7 +194,7 @@ fn device_codes_are_asked_for_where_there_are_any() {
         assert_eq!(
             problem("DeviceCode", Some("google"), override_),
             "spec.oauth2.grant is DeviceCode, which provider google does not offer for mailboxes: Google gives device codes only for a few scopes, and mail is \
-             not among them; use AuthorizationCode"
+             not among them; use AuthorizationCode or RefreshToken"
         );
     }
 }
