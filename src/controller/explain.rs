@@ -9,7 +9,8 @@
 use jiff::SignedDuration;
 
 use self::blanks::Blanks;
-use super::situation::Past;
+pub(super) use self::issued::{Before, not_issued};
+use super::{federation::NoToken, situation::Past};
 use crate::{
     api::{FailureClass, Reason},
     lifecycle::{self, Failure, History, Names, Redeem, Source},
@@ -21,6 +22,7 @@ use crate::{
 };
 
 mod blanks;
+mod issued;
 
 /// A clock that is off by less is not worth a word: answers take time, and `Date` has whole seconds.
 const CLOCK_IS_WRONG: SignedDuration = SignedDuration::from_mins(2);
@@ -97,6 +99,7 @@ fn said(question: &Question<'_>, refusal: &Refusal) -> String {
     let what = match question.redeem.source {
         Source::Grant => format!("a refresh for {}", question.names.email),
         Source::Seed(_) => format!("the refresh token in Secret {}", lifecycle::seed_place(question.names)),
+        Source::Client => format!("an access token for {}", question.names.email),
     };
     match refusal.class {
         Class::Retry => format!("{provider} could not answer {what} ({}){words}.", code(refusal)),
@@ -393,6 +396,22 @@ pub(super) fn no_ca_bundle(message: String) -> Failure {
         class: FailureClass::AdminConfig,
         reason: Reason::EndpointUnusable,
         code: "ca_bundle".to_owned(),
+        message,
+        retry_after: None,
+        trace_id: None,
+    }
+}
+
+/// The operator has no identity of its own that this asset could use, or cannot show it now.
+pub(super) fn no_federated_token(problem: NoToken) -> Failure {
+    let (class, reason, message) = match problem {
+        NoToken::NotGiven(message) => (FailureClass::AdminConfig, Reason::ClientMissing, message),
+        NoToken::Unreadable(message) => (FailureClass::Retry, Reason::Retrying, message),
+    };
+    Failure {
+        class,
+        reason,
+        code: "federated_token".to_owned(),
         message,
         retry_after: None,
         trace_id: None,

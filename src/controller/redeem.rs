@@ -86,7 +86,7 @@ impl Job {
     pub(super) async fn run(self) -> Ended {
         match self.redeem.fencing {
             Fencing::Free => self.run_freely().await,
-            Fencing::Recorded => self.run_recorded().await,
+            Fencing::Recorded => Box::pin(self.run_recorded()).await,
         }
     }
 

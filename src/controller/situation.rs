@@ -78,6 +78,7 @@ pub(super) fn of(request: &Request<'_>, past: &Past, endpoints: &Endpoints, now:
 pub(super) const fn person(grant: Grant) -> Option<Circumstance> {
     match grant {
         Grant::AuthorizationCode | Grant::DeviceCode | Grant::RefreshToken => None,
+        Grant::ClientCredentials | Grant::JwtBearer => Some(Circumstance::NoPerson),
     }
 }
 

@@ -1,4 +1,4 @@
-//! When a refresh token may be sent: not before it is due, not against a backoff, not while a lost answer makes patience wise.
+//! When a token may be asked for: not before it is due, not against a backoff, not while a lost answer makes patience wise.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -37,6 +37,18 @@ pub(super) fn candidate_time(world: &World, plan: &Plan, candidate: &Source, now
         candidate_off_the_wire(world, plan, candidate, now),
     ];
     not_before.into_iter().flatten().fold(now, Timestamp::max)
+}
+
+/// When a token may be asked for that needs no refresh token: when it is due, at once where something else is asked for than last time, but not against a backoff.
+pub(super) fn issue_time(world: &World, plan: &Plan, client: &str, now: Timestamp) -> Timestamp {
+    let due = match facts::issued(world, plan, client) {
+        Some(lifetime) if !refresh_requested(world) && !noted_by_another_clock(lifetime.issued, now) => {
+            schedule::due(&lifetime, plan.renew_before, world.jitter)
+        }
+        _ => now,
+    };
+    let not_before = [backoff_end(world, now), gap_after_deletion(world, now)];
+    not_before.into_iter().flatten().fold(due, Timestamp::max)
 }
 
 /// Whoever deletes our Secrets as fast as we write them cannot make us loop: with them the ledger is gone, and the seed looks new (invariant 3).

@@ -231,6 +231,7 @@ fn shown(dialect: Dialect, recorded: &Recorded, outcome: &Outcome) -> Failure {
             binding: Binding {
                 token_endpoint: "https://id.example.com".to_owned(),
                 client_id: CLIENT_ID.to_owned(),
+                question: None,
             },
             history: if recorded.history.as_deref() == Some("AnswerLost") {
                 History::AnswerLost

@@ -423,6 +423,7 @@ impl Life {
                 let harmless = verdict == Some(Verdict::Taken) && plan.rotation == Rotation::None;
                 assert!(verdict.is_none() || harmless, "a settled seed sent again: {redeem:?}");
             }
+            Source::Client => panic!("lives are played with refresh tokens alone"),
         }
     }
 

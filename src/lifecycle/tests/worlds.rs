@@ -27,6 +27,7 @@ pub(super) const ENDPOINT: &str = "https://oauth2.googleapis.com";
 pub(super) fn plan() -> Plan {
     Plan {
         token_endpoint: ENDPOINT.to_owned(),
+        question: None,
         rotation: Rotation::None,
         reuse_grace: None,
         renew_before: None,
@@ -63,6 +64,7 @@ pub(super) fn binding(client: &str) -> Binding {
     Binding {
         token_endpoint: ENDPOINT.to_owned(),
         client_id: client.to_owned(),
+        question: None,
     }
 }
 
