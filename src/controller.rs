@@ -25,6 +25,7 @@ mod providers;
 mod redeem;
 mod registry;
 mod responses;
+mod situation;
 mod status;
 mod watch;
 

@@ -31,6 +31,7 @@ pub mod certificates;
 pub mod classify;
 pub mod device;
 mod echo;
+pub mod errors;
 pub mod exchange;
 mod headers;
 pub mod identity;
@@ -38,6 +39,7 @@ pub mod issue;
 pub mod redeem;
 pub mod request;
 pub mod revoke;
+pub mod situation;
 pub mod transport;
 
 pub use address::PrivateAddresses;
@@ -54,7 +56,8 @@ pub use issue::{Issuance, IssuedTo};
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
 pub use revoke::{NotRevoked, Revocation};
+pub use situation::{Circumstance, Dialect, Situation};
 pub use transport::{HttpError, HttpSettings, ProxySetting};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

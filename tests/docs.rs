@@ -31,6 +31,13 @@ fn every_reason_has_a_paragraph_in_troubleshooting() {
             "the table of docs/troubleshooting.md has no link {link}"
         );
     }
+    for section in page.split("\n## ").skip(1) {
+        let (heading, paragraph) = section.split_once('\n').unwrap_or((section, ""));
+        assert!(
+            paragraph.trim().len() > 80,
+            "docs/troubleshooting.md says nearly nothing about {heading}"
+        );
+    }
     for heading in headings {
         assert!(
             Reason::parse(heading).is_some(),

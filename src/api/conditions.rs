@@ -102,6 +102,8 @@ named! {
         ClientRejected,
         /// The provider's or the organisation's policy forbids it.
         PolicyBlocked,
+        /// The provider says that the account is disabled, unknown, or not in this directory.
+        AccountUnusable,
         /// The token endpoint cannot be used as configured: wrong address, certificate or URL.
         EndpointUnusable,
         /// The provider says that our request is wrong.

@@ -28,7 +28,7 @@ use crate::{
     api::{EmailAsset, Rotation, names},
     lifecycle::{self, Binding, Lifetime, Names, Record, SignInRefusal, Upkeep, World},
     oauth::{
-        self, Answer, Class, CodeExchange, Outcome,
+        self, Answer, Class, CodeExchange, Outcome, Situation,
         identity::{self, Account, Question},
     },
     provider::{HostPolicy, NamesIssuer, SignIn},
@@ -84,7 +84,8 @@ async fn exchange(context: &Arc<Context>, key: &Key, consent: Consent) -> Result
         certificate_authority: signer.certificate_authority.clone(),
     };
     let started = tokio::time::Instant::now();
-    let outcome = context.token_client.exchange(&request).await;
+    let situation = Situation::at(&signer.resolved.endpoints);
+    let outcome = context.token_client.exchange(&request, &situation).await;
     context.count_request(&outcome, started.elapsed());
     let answer = signer.answered(outcome)?;
     signer.keep(&answer, Some(consent.nonce), consent.granted).await
@@ -178,7 +179,8 @@ impl Signer {
         match outcome {
             Outcome::Answered(answer) => Ok(answer),
             Outcome::Refused(refusal) => {
-                let message = explain::code_refused(self.names(), &self.resolved.endpoints, &refusal);
+                let message =
+                    explain::sign_in_refused(self.names(), &self.resolved.endpoints, &self.client.client_id, &refusal);
                 Err(match refusal.class {
                     Class::Reauthorize => SignInRefusal::CodeRefused { message },
                     _ => failed(message),

@@ -15,7 +15,7 @@ use super::{consent, context::Context, observe::now};
 use crate::{
     leader::Permit,
     lifecycle::{Attempt, Fencing, Lifetime, Record, Redeem, Retention, SeedRecord, Source, Verdict},
-    oauth::{Answer, Class, Outcome, Redemption, Refusal, TransportFailure},
+    oauth::{Answer, Class, Outcome, Redemption, Refusal, Situation, TransportFailure},
     store::{
         Key, Seen, StoreError,
         grant::{AttemptPlace, Belongs, End, NewGrant, Stored},
@@ -36,6 +36,8 @@ pub(super) struct Job {
     pub(super) belongs: Belongs,
     pub(super) redeem: Redeem,
     pub(super) redemption: Redemption,
+    /// What is known that changes what the answer means.
+    pub(super) situation: Situation,
     /// The grant Secret as it was seen.
     pub(super) known: Option<Seen>,
     /// What a grant Secret begins with, where there is none yet.
@@ -109,7 +111,11 @@ impl Job {
 
     async fn send(&self) -> Outcome {
         let started = Instant::now();
-        let outcome = self.context.token_client.redeem(&self.redemption).await;
+        let outcome = self
+            .context
+            .token_client
+            .redeem(&self.redemption, &self.situation)
+            .await;
         self.context.count_request(&outcome, started.elapsed());
         outcome
     }

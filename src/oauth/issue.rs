@@ -14,6 +14,7 @@ use super::assertion::{self, ServiceAccount};
 use super::certificates::CaBundle;
 use super::redeem::{Outcome, TokenClient};
 use super::request::{self, ClientCredentials, RequestError};
+use super::situation::Situation;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
@@ -55,11 +56,11 @@ impl Issuance {
 
 impl TokenClient {
     /// Asks for a token once. A refresh token in the answer is of no use: the same question is asked again.
-    pub async fn issue(&self, issuance: &Issuance) -> Outcome {
+    pub async fn issue(&self, issuance: &Issuance, situation: &Situation) -> Outcome {
         let written = write(issuance, Timestamp::now());
         let secrets = request::hide_assertions(&written, issuance.secrets());
         let authority = issuance.certificate_authority.as_ref();
-        self.ask_for_token(&issuance.token_endpoint, written, &secrets, authority)
+        self.ask_for_token(&issuance.token_endpoint, written, &secrets, authority, situation)
             .await
     }
 }

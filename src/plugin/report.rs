@@ -266,6 +266,10 @@ pub(super) fn authorize_command(asset: &EmailAsset) -> String {
 /// Who can mend what has this reason; the class of the failure helps where the reason only says that it goes on.
 fn who(reason: &str, class: Option<&str>) -> Who {
     match Reason::parse(reason) {
+        // A scope that the owner refused, or one that the asset should not ask for.
+        Some(Reason::ScopeNotGranted | Reason::SeedRejected) if class == Some(FailureClass::AdminConfig.as_str()) => {
+            Who::Admin
+        }
         Some(
             Reason::SignInRequired
             | Reason::WrongAccount
@@ -285,6 +289,7 @@ fn who(reason: &str, class: Option<&str>) -> Who {
             | Reason::ClientMissing
             | Reason::ClientRejected
             | Reason::PolicyBlocked
+            | Reason::AccountUnusable
             | Reason::EndpointUnusable
             | Reason::InvalidSpec
             | Reason::HostNotAllowed

@@ -3,11 +3,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Question, client, listed, refused, said};
+use super::{Blanks, Question, refused, said};
 use crate::{
     api::{ConditionType, EmailAssetStatus, FailureClass, Grant, Reason},
     lifecycle::{self, Failure},
-    oauth::{Cause, Class, Evidence, Refusal},
+    oauth::{Cause, Class, Evidence, Refusal, errors::Value},
 };
 
 /// Google: "changes can take up to 24 hours" (support.google.com/a: control API access with domain-wide delegation).
@@ -53,6 +53,10 @@ pub(in crate::controller) fn not_issued(
             ..failure
         };
     }
+    if refusal.row.is_some() && refusal.class == Class::AdminConfig {
+        // What is known about the very error says more than what could be checked.
+        return failure;
+    }
     let reason = match (refusal.class, refusal.cause) {
         (Class::Reauthorize, Cause::AccessDenied | Cause::InteractionRequired) => Reason::PolicyBlocked,
         (Class::Reauthorize, _) => Reason::ClientRejected,
@@ -84,7 +88,8 @@ fn failing_since(status: &EmailAssetStatus) -> Option<Timestamp> {
 
 /// What an admin can look at. Nobody has to sign in.
 fn to_check(question: &Question<'_>, grant: Grant) -> String {
-    let (client, scopes) = (client(question.names), listed(&question.endpoints.scopes));
+    let blanks = Blanks::of(question);
+    let (client, scopes) = (blanks.value(Value::Client), blanks.value(Value::Scopes));
     match grant {
         Grant::JwtBearer => format!(
             "An admin of {} lets the service account act for the mailbox's account: by its numeric client ID, with exactly these scopes: {scopes} (at Google: Admin console, \

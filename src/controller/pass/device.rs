@@ -13,7 +13,7 @@ use crate::{
         registry::Answered,
     },
     lifecycle::{self, Binding, DeviceAuthorization, Record, SignInRefusal, World},
-    oauth::{DevicePoll, DevicePolled, DeviceRequest},
+    oauth::{DeviceFailure, DevicePoll, DevicePolled, DeviceRequest, Situation},
     store::{Changes, StoreError, annotations, grant},
 };
 
@@ -57,18 +57,27 @@ impl Pass {
         let asked = self
             .context
             .token_client
-            .begin_device(&DeviceRequest {
-                device_authorization_endpoint: endpoint,
-                client,
-                scopes,
-                certificate_authority,
-            })
+            .begin_device(
+                &DeviceRequest {
+                    device_authorization_endpoint: endpoint,
+                    client,
+                    scopes,
+                    certificate_authority,
+                },
+                &Situation::at(&resolved.endpoints),
+            )
             .await;
         let authorization = match asked {
             Ok(authorization) => authorization,
             Err(failure) => {
+                let why = match &failure {
+                    DeviceFailure::Refused(refusal) => {
+                        explain::sign_in_refused(&resolved.plan.names, &resolved.endpoints, &binding.client_id, refusal)
+                    }
+                    failure => format!("{failure}. No code was given."),
+                };
                 self.refuse_sign_in(&consent::failed(format!(
-                    "{failure}. No code was given; ask again with another value of {}.",
+                    "{why} Then ask again with another value of {}.",
                     names::SIGN_IN
                 )));
                 return Flow::On;
@@ -145,7 +154,11 @@ impl Pass {
             device_code,
             certificate_authority,
         };
-        let polled = self.context.token_client.poll_device(&poll).await;
+        let polled = self
+            .context
+            .token_client
+            .poll_device(&poll, &Situation::at(&resolved.endpoints))
+            .await;
         let answered = match &polled {
             DevicePolled::NotSent(_) | DevicePolled::Unknown(_) => Answered::No,
             _ => Answered::Yes,
@@ -159,7 +172,12 @@ impl Pass {
             DevicePolled::Expired => self.end_device(&SignInRefusal::CodeExpired).await,
             DevicePolled::Refused(refusal) => {
                 let message = match &self.resolved {
-                    Ok(resolved) => explain::code_refused(&resolved.plan.names, &resolved.endpoints, &refusal),
+                    Ok(resolved) => explain::sign_in_refused(
+                        &resolved.plan.names,
+                        &resolved.endpoints,
+                        &binding.client_id,
+                        &refusal,
+                    ),
                     Err(_) => return Flow::On,
                 };
                 self.end_device(&consent::failed(message)).await

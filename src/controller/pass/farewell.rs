@@ -10,7 +10,7 @@ use super::{Flow, Needed, Pass};
 use crate::{
     controller::{finalizer, redeem::Chain, status},
     lifecycle::{self, Source},
-    oauth::Revocation,
+    oauth::{Revocation, Situation},
     store::grant,
 };
 
@@ -55,7 +55,11 @@ impl Pass {
             Ok(revocation) => revocation,
             Err(flow) => return flow,
         };
-        match self.context.token_client.revoke(&revocation).await {
+        let situation = match &self.resolved {
+            Ok(resolved) => Situation::at(&resolved.endpoints),
+            Err(_) => Situation::default(),
+        };
+        match self.context.token_client.revoke(&revocation, &situation).await {
             Ok(()) => {
                 info!(asset = %self.key, "the refresh token was given back");
                 self.say_goodbye(EventType::Normal, "Revoked", lifecycle::revoked).await;

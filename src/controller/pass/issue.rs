@@ -7,10 +7,10 @@ use tokio::time::Instant;
 use super::{AFTER_TROUBLE, Flow, Needed, Pass, record_of};
 use crate::{
     api::Grant,
-    controller::{explain, observe::now, redeem::Ended},
+    controller::{explain, observe::now, redeem::Ended, situation},
     leader::Permit,
     lifecycle::{self, Failure, Lifetime, Record, Redeem, World},
-    oauth::{Answer, Issuance, IssuedTo, Outcome, Refusal},
+    oauth::{Answer, Issuance, IssuedTo, Outcome, Refusal, Situation},
     store::token::AccessToken,
 };
 
@@ -31,7 +31,11 @@ impl Pass {
             return Flow::Stop(Some(AFTER_TROUBLE));
         }
         let started = Instant::now();
-        let outcome = self.context.token_client.issue(&issuance).await;
+        let situation = self.resolved.as_ref().map_or_else(
+            |_| Situation::default(),
+            |resolved| Situation::at(&resolved.endpoints).with(situation::person(self.asset.spec.oauth2.grant)),
+        );
+        let outcome = self.context.token_client.issue(&issuance, &situation).await;
         self.context.count_request(&outcome, started.elapsed());
         let ended = match outcome {
             Outcome::Answered(answer) => Ended::Fresh {

@@ -13,13 +13,14 @@ use crate::{
     controller::{
         context::reference,
         explain::{self, Question},
-        observe::{Resolved, called},
+        observe::{Resolved, called, now},
         providers::Backing,
         redeem::{Ended, Job, LastTry},
         registry::Unpublished,
+        situation::{self, Past},
     },
     lifecycle::{self, Failure, Fencing, Record, Redeem, SeedRecord, Source, Verdict, World},
-    oauth::{self, CaBundle, Class, Redemption},
+    oauth::{self, CaBundle, Class, Redemption, Situation},
     store::{Changes, Contents, Key, Kind, Seen, StoreError, annotations, grant, inputs},
 };
 
@@ -142,12 +143,20 @@ impl Pass {
         };
         let Ok(resolved) = &self.resolved else { return Flow::On };
         let noted = record_of(world);
+        let request = situation::Request {
+            grant: self.asset.spec.oauth2.grant,
+            source: &redeem.source,
+            refresh_token: &redemption.refresh_token,
+            client_secret: redemption.client.client_secret.as_ref(),
+        };
+        let situation = situation::of(&request, &Past::of(world), &resolved.endpoints, now());
         let job = Job {
             context: Arc::clone(&self.context),
             key: self.key.clone(),
             belongs: self.belongs(),
             redeem: redeem.clone(),
             redemption,
+            situation,
             known: self
                 .context
                 .index
@@ -193,6 +202,8 @@ impl Pass {
             redeem,
             names: &resolved.plan.names,
             endpoints: &resolved.endpoints,
+            past: &Past::of(world),
+            situation: &Situation::at(&resolved.endpoints).with(situation::person(self.asset.spec.oauth2.grant)),
             grant_lives: lifecycle::grant_lives(world),
         };
         match ended {

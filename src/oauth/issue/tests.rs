@@ -89,7 +89,9 @@ async fn a_client_asks_for_its_own_token_with_exactly_this() {
         ),
     ] {
         let server = Server::start(vec![ok_json(TOKEN)]).await;
-        let outcome = token_client().issue(&to_client(&server, authentication)).await;
+        let outcome = token_client()
+            .issue(&to_client(&server, authentication), &Situation::default())
+            .await;
         let Outcome::Answered(answer) = outcome else {
             panic!("{outcome:?}")
         };
@@ -122,7 +124,10 @@ async fn a_client_with_a_key_signs_anew_for_each_request_and_sends_no_secret() {
     );
     let (client, mut names) = (token_client(), Vec::new());
     for _ in 0..2 {
-        assert!(matches!(client.issue(&issuance).await, Outcome::Answered(_)));
+        assert!(matches!(
+            client.issue(&issuance, &Situation::default()).await,
+            Outcome::Answered(_)
+        ));
     }
     for request in &*server.requests.lock().unwrap() {
         assert_eq!(parameter(request, "client_id").as_deref(), Some("our-client"));
@@ -147,7 +152,7 @@ async fn a_client_with_a_key_signs_anew_for_each_request_and_sends_no_secret() {
 async fn a_service_account_sends_its_assertion_and_nothing_else() {
     let server = Server::start(vec![ok_json(TOKEN)]).await;
     assert!(matches!(
-        token_client().issue(&delegate(&server)).await,
+        token_client().issue(&delegate(&server), &Situation::default()).await,
         Outcome::Answered(_)
     ));
     let request = server.requests.lock().unwrap()[0].clone();
@@ -205,7 +210,7 @@ async fn a_refusal_is_read_as_everywhere() {
         r#"{"error":"unauthorized_client","error_description":"Client is unauthorized to retrieve access tokens using this method"}"#,
     );
     let server = Server::start(vec![Step::Answer(refusal)]).await;
-    let Outcome::Refused(refusal) = token_client().issue(&delegate(&server)).await else {
+    let Outcome::Refused(refusal) = token_client().issue(&delegate(&server), &Situation::default()).await else {
         panic!("refused")
     };
     assert_eq!(

@@ -2,8 +2,9 @@ use serde_json::json;
 
 use super::*;
 use crate::{
+    controller::situation::Past,
     lifecycle::{Binding, Fencing, Generation, History, Names, Redeem, Source},
-    oauth::ErrorCode,
+    oauth::{Circumstance, ErrorCode, Situation, classify::plain_reason},
     provider::{Catalogue, Endpoints, resolve},
 };
 
@@ -24,6 +25,10 @@ fn refusal(class: Class, cause: Cause, code: &str) -> Refusal {
         retry_after: None,
         trace_id: None,
         evidence: Evidence::ErrorCode,
+        reason: plain_reason(class, cause),
+        row: None,
+        detail: None,
+        clock_ahead: None,
     }
 }
 
@@ -50,6 +55,8 @@ fn said(grant: Grant, refusal: &Refusal, before: Before, failing_for: Option<Sig
         redeem: &redeem,
         names: &names,
         endpoints: &endpoints,
+        past: &Past::default(),
+        situation: &Situation::default().with(Some(Circumstance::NoPerson)),
         grant_lives: false,
     };
     let start: Timestamp = START.parse().unwrap();
