@@ -11,7 +11,7 @@ use super::{finalizer::is_held, pass::Pass};
 use crate::{
     api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, SignInStatus, duration, names},
     lifecycle::{
-        self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Names,
+        self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Limits, Names,
         Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source, TokenSecret,
         Verdict, World,
     },
@@ -66,6 +66,7 @@ impl Pass {
             token_endpoint: endpoints.refresh_url.origin().ascii_serialization(),
             rotation: endpoints.rotation,
             reuse_grace: endpoints.reuse_grace,
+            limits: limits(&endpoints.limits),
             renew_before: self
                 .asset
                 .spec
@@ -515,6 +516,17 @@ fn named_hosts(seen: &Seen) -> Option<String> {
     match seen.what() {
         What::Other { hosts, .. } => hosts,
         _ => None,
+    }
+}
+
+/// The limits that the lifecycle keeps to. How long refresh tokens live is told with each answer.
+fn limits(of: &provider::Limits) -> Limits {
+    Limits {
+        refresh_interval: of.refresh_interval,
+        throttled_for: of.throttled_for,
+        max_idle: of.max_idle,
+        keep_alive: of.keep_alive,
+        while_testing: of.while_testing,
     }
 }
 

@@ -4,6 +4,7 @@ mod backup;
 mod binding;
 mod conflicts;
 mod farewell;
+mod foresight;
 mod lives;
 mod messages;
 mod play;

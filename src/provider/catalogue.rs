@@ -18,8 +18,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use entry::{
-    Assertion, Choice, Entry, EntryIdentity, EntryServer, EntryTenancy, ErrorDialect, Mechanism, Offer, Parameter,
-    Period, PersonalTenant, RateLimit, Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope,
+    Assertion, Choice, Entry, EntryIdentity, EntryServer, EntryTenancy, ErrorDialect, LivesAs, Mechanism, Offer,
+    Parameter, Period, PersonalTenant, RateLimit, Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope,
     WayToToken,
 };
 pub use evidence::{Confidence, Evidence};

@@ -15,6 +15,7 @@ mod crash;
 mod deploy;
 mod errors;
 mod farewell;
+mod foresight;
 mod harness;
 mod hosts;
 mod inputs;
