@@ -14,6 +14,7 @@ mod consent;
 mod context;
 mod desk;
 mod explain;
+mod federation;
 mod finalizer;
 mod gates;
 mod lean;
@@ -43,7 +44,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
 use self::{context::Context, gates::Gates, lean::Watched, pass::Pass, registry::Registry, watch::Synced};
-pub use self::{context::Settings, desk::Reception};
+pub use self::{context::Settings, desk::Reception, federation::Federation};
 use crate::{
     leader::{Fence, Leadership},
     oauth::TokenClient,

@@ -23,7 +23,9 @@ mod world;
 mod tests;
 
 pub use decide::{HOLDER_GRACE, decide, inputs_now, may_sign_in};
-pub use facts::{Holder, gives_up, grant_lives, holder, known_client, newest_generation, record, record_to_begin_with};
+pub use facts::{
+    Holder, gives_up, grant_lives, holder, known_client, newest_generation, record, record_to_begin_with, was_issued,
+};
 pub use failure::{Failure, note_failure, note_success};
 pub use farewell::PATIENCE as REVOCATION_PATIENCE;
 pub use foresight::{News, Stated, TokenAge, end_after};

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::{
     api::AllowedKeys,
     cli::{Cluster, Network, Run},
-    controller::{self, Parts, Settings},
+    controller::{self, Federation, Parts, Settings},
     leader::{self, Election, Fence, Leadership},
     oauth::{CaBundle, HttpSettings, PrivateAddresses, TokenClient},
     provider::Catalogue,
@@ -128,6 +128,11 @@ fn controller_settings(settings: &Run, instance: String) -> Settings {
                 .iter()
                 .map(|prefix| format!("{}*", prefix.trim_end_matches('*'))),
         ),
+        federation: Federation {
+            file: settings.identity.federated_token_file.clone(),
+            clients: settings.identity.federated_client.clone(),
+            hosts: settings.identity.federated_host.clone(),
+        },
     }
 }
 

@@ -85,7 +85,10 @@ fn every_asset_in_the_documents_passes_the_operators_own_rules() {
     for page in pages() {
         for Block { place, text } in blocks(&page).into_iter().filter(is_asset) {
             let said = check(&text);
-            assert_eq!(said, "1 EmailAsset checked, no errors.\n", "{place}:\n{text}");
+            // A guide that leads to such a token says so itself.
+            let of_app = |line: &&str| line.starts_with("warning:") && line.contains("may open more than");
+            let rest: Vec<&str> = said.lines().filter(|line| !of_app(line)).collect();
+            assert_eq!(rest, ["1 EmailAsset checked, no errors."], "{place}:\n{text}");
             let asset: EmailAsset = serde_saphyr::from_str(&text).unwrap();
             let checked = emailasset::api::validate(&asset, &emailasset::api::AllowedKeys::default());
             assert_eq!(checked, Ok(()), "{place}");

@@ -104,11 +104,28 @@ pub(super) const LABEL_VALUE: &str = "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]
 pub(super) const LABEL_VALUE_MESSAGE: &str =
     "must be a label value: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends";
 
-pub(super) const CLIENT_NAMED: &str = "has(self.clientCredentialsRef) || has(self.clientID)";
+pub(super) const CLIENT_NAMED: &str =
+    "self.grant == 'JWTBearer' || has(self.clientCredentialsRef) || has(self.clientID)";
 pub(super) const CLIENT_NAMED_MESSAGE: &str = "needs an OAuth client: set clientCredentialsRef to a Secret with the keys client_id and client_secret, or clientID for a public client";
-pub(super) const CLIENT_HAS_SECRET: &str =
-    "!has(self.clientAuthentication) || self.clientAuthentication == 'None' || has(self.clientCredentialsRef)";
-pub(super) const CLIENT_HAS_SECRET_MESSAGE: &str = "clientAuthentication ClientSecretBasic or ClientSecretPost needs clientCredentialsRef, a Secret with the key client_secret; a public client has clientAuthentication None";
+pub(super) const CLIENT_HAS_SECRET: &str = "!has(self.clientAuthentication) || self.clientAuthentication == 'None' || self.clientAuthentication == 'FederatedToken' || has(self.clientCredentialsRef)";
+pub(super) const CLIENT_HAS_SECRET_MESSAGE: &str = "clientAuthentication ClientSecretBasic or ClientSecretPost needs clientCredentialsRef, a Secret with the key client_secret, and PrivateKeyJWT one with the keys tls.key and tls.crt; a public client has clientAuthentication None";
+pub(super) const CLIENT_PROVES_ITSELF: &str = "self.grant != 'ClientCredentials' || (has(self.clientAuthentication) ? self.clientAuthentication != 'None' : has(self.clientCredentialsRef))";
+pub(super) const CLIENT_PROVES_ITSELF_MESSAGE: &str = "grant ClientCredentials needs a client that proves itself, since nobody signs in: set clientCredentialsRef to a Secret with client_secret or with tls.key and tls.crt, or clientAuthentication to FederatedToken; None is for public clients";
+pub(super) const ACCOUNT_NAMED: &str = "self.grant != 'JWTBearer' || has(self.clientCredentialsRef)";
+pub(super) const ACCOUNT_NAMED_MESSAGE: &str = "is needed by grant JWTBearer: name the Secret with the service account's key file, exactly as Google's console downloads it";
+pub(super) const CLIENT_ID_USED: &str = "self.grant != 'JWTBearer' || !has(self.clientID)";
+pub(super) const CLIENT_ID_USED_MESSAGE: &str =
+    "is not used by grant JWTBearer, whose service account is named in its key file: leave it out";
+pub(super) const AUTHENTICATION_USED: &str = "self.grant != 'JWTBearer' || !has(self.clientAuthentication)";
+pub(super) const AUTHENTICATION_USED_MESSAGE: &str =
+    "is not used by grant JWTBearer, whose service account signs each request with its key: leave it out";
+pub(super) const REFRESH_USED: &str =
+    "(self.grant != 'ClientCredentials' && self.grant != 'JWTBearer') || !has(self.refreshURL)";
+pub(super) const REFRESH_USED_MESSAGE: &str = "is not used by grants ClientCredentials and JWTBearer, which have no refresh token: leave it out, and set tokenURL where the token endpoint is another";
+pub(super) const ROTATION_USED: &str =
+    "(self.grant != 'ClientCredentials' && self.grant != 'JWTBearer') || !has(self.rotation)";
+pub(super) const ROTATION_USED_MESSAGE: &str =
+    "is not used by grants ClientCredentials and JWTBearer, which have no refresh token: leave it out";
 pub(super) const ROTATION_IS_KNOWN: &str = "!has(self.rotation) || has(self.tokenURL) || has(self.refreshURL)";
 pub(super) const ROTATION_IS_KNOWN_MESSAGE: &str = "rotation may be set only with a tokenURL or refreshURL of your own: how the provider's own server rotates is in the catalogue";
 
@@ -116,7 +133,7 @@ pub(super) const SEED_NAMED: &str = "self.grant != 'RefreshToken' || has(self.re
 pub(super) const SEED_NAMED_MESSAGE: &str = "is needed by grant RefreshToken: name the Secret and its key with the first refresh token, or choose grant AuthorizationCode and let a person sign in";
 pub(super) const SEED_UNUSED: &str = "self.grant == 'RefreshToken' || !has(self.refreshTokenSecretRef)";
 pub(super) const SEED_UNUSED_MESSAGE: &str =
-    "is used by grant RefreshToken alone: leave it out where a person signs in";
+    "is used by grant RefreshToken alone: leave it out where a person signs in, or nobody has to";
 pub(super) const PROMPT_USED: &str = "!has(self.prompt) || self.grant == 'AuthorizationCode'";
 pub(super) const PROMPT_USED_MESSAGE: &str = "is used by grant AuthorizationCode alone: leave it out";
 pub(super) const PROMPT: &str = "self.matches('^[a-z_]+( [a-z_]+)*$')";

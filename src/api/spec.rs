@@ -100,6 +100,12 @@ pub struct EmailAssetSpec {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE).field_path(".clientCredentialsRef"))]
 #[x_kube(validation = Rule::new(rules::CLIENT_HAS_SECRET).message(rules::CLIENT_HAS_SECRET_MESSAGE).field_path(".clientCredentialsRef"))]
+#[x_kube(validation = Rule::new(rules::CLIENT_PROVES_ITSELF).message(rules::CLIENT_PROVES_ITSELF_MESSAGE).field_path(".clientAuthentication"))]
+#[x_kube(validation = Rule::new(rules::ACCOUNT_NAMED).message(rules::ACCOUNT_NAMED_MESSAGE).field_path(".clientCredentialsRef"))]
+#[x_kube(validation = Rule::new(rules::CLIENT_ID_USED).message(rules::CLIENT_ID_USED_MESSAGE).field_path(".clientID"))]
+#[x_kube(validation = Rule::new(rules::AUTHENTICATION_USED).message(rules::AUTHENTICATION_USED_MESSAGE).field_path(".clientAuthentication"))]
+#[x_kube(validation = Rule::new(rules::REFRESH_USED).message(rules::REFRESH_USED_MESSAGE).field_path(".refreshURL"))]
+#[x_kube(validation = Rule::new(rules::ROTATION_USED).message(rules::ROTATION_USED_MESSAGE).field_path(".rotation"))]
 #[x_kube(validation = Rule::new(rules::ROTATION_IS_KNOWN).message(rules::ROTATION_IS_KNOWN_MESSAGE).field_path(".rotation"))]
 #[x_kube(validation = Rule::new(rules::SEED_NAMED).message(rules::SEED_NAMED_MESSAGE).field_path(".refreshTokenSecretRef"))]
 #[x_kube(validation = Rule::new(rules::SEED_UNUSED).message(rules::SEED_UNUSED_MESSAGE).field_path(".refreshTokenSecretRef"))]
@@ -107,10 +113,12 @@ pub struct EmailAssetSpec {
 #[serde(rename_all = "camelCase")]
 pub struct OAuth2 {
     /// `AuthorizationCode`: a person signs in once, in a browser. `DeviceCode`: a person signs in once on any device, with a code. `RefreshToken`: redeem the
-    /// refresh token that `refreshTokenSecretRef` names.
+    /// refresh token that `refreshTokenSecretRef` names. `ClientCredentials`: the client itself gets the token, as Exchange's app-only access wants it; nobody signs
+    /// in. `JWTBearer`: a service account gets it for the mailbox, as Google's domain-wide delegation wants it; nobody signs in.
     pub grant: Grant,
 
     /// Secret of this namespace with the OAuth client: keys `client_id` and, unless it is a public client, `client_secret`; or `client_secret.json` as Google's
+    /// console downloads it; or `tls.key` and `tls.crt`, with which the client signs (`PrivateKeyJWT`). Grant `JWTBearer`: the service account's key file as Google's
     /// console downloads it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_credentials_ref: Option<NameRef>,
@@ -125,7 +133,7 @@ pub struct OAuth2 {
     #[x_kube(validation = Rule::new(rules::CLIENT_ID).message(rules::CLIENT_ID_MESSAGE))]
     pub client_id: Option<String>,
 
-    /// How the client proves itself at the token endpoint. Default: as the provider wants it; without a client secret: None.
+    /// How the client proves itself at the token endpoint. Default: as the provider wants it where there is a client secret; with a key alone: `PrivateKeyJWT`; else `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
 
@@ -218,9 +226,15 @@ pub enum Grant {
     DeviceCode,
     /// Redeem a refresh token that somebody obtained elsewhere (RFC 6749 §6).
     RefreshToken,
+    /// The client itself gets the token: no person, no refresh token (RFC 6749 §4.4).
+    ClientCredentials,
+    /// A service account gets the token for the mailbox: no person, no refresh token (RFC 7523 §2.1).
+    #[serde(rename = "JWTBearer")]
+    JwtBearer,
 }
 
-/// How the client proves itself at the token endpoint (RFC 6749 §2.3). Default: as the provider wants it; without a client secret: `None`.
+/// How the client proves itself at the token endpoint (RFC 6749 §2.3). `PrivateKeyJWT`: with the key `tls.key` of its Secret. `FederatedToken`: by the operator's own
+/// identity, where the operator's settings allow it. Default: as the provider wants it where there is a client secret; `PrivateKeyJWT` where there is a key; else `None`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum ClientAuthentication {
@@ -228,6 +242,11 @@ pub enum ClientAuthentication {
     ClientSecretBasic,
     /// Client ID and secret in the request's body.
     ClientSecretPost,
+    /// The client signs each request with the key `tls.key` of its Secret (RFC 7523 §2.2).
+    #[serde(rename = "PrivateKeyJWT")]
+    PrivateKeyJwt,
+    /// The operator's own identity, a projected `ServiceAccount` token, stands for the client. The operator's settings say which clients it may stand for.
+    FederatedToken,
     /// A public client: the client ID alone.
     None,
 }
@@ -375,6 +394,12 @@ impl Grant {
         matches!(self, Self::AuthorizationCode | Self::DeviceCode)
     }
 
+    /// Whether tokens are issued to the client itself or its service account: there is no person and no refresh token.
+    #[must_use]
+    pub const fn is_direct(self) -> bool {
+        matches!(self, Self::ClientCredentials | Self::JwtBearer)
+    }
+
     /// The name in YAML.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -382,6 +407,8 @@ impl Grant {
             Self::AuthorizationCode => "AuthorizationCode",
             Self::DeviceCode => "DeviceCode",
             Self::RefreshToken => "RefreshToken",
+            Self::ClientCredentials => "ClientCredentials",
+            Self::JwtBearer => "JWTBearer",
         }
     }
 }
@@ -421,6 +448,8 @@ impl ClientAuthentication {
         match self {
             Self::ClientSecretBasic => "ClientSecretBasic",
             Self::ClientSecretPost => "ClientSecretPost",
+            Self::PrivateKeyJwt => "PrivateKeyJWT",
+            Self::FederatedToken => "FederatedToken",
             Self::None => "None",
         }
     }

@@ -264,24 +264,60 @@ impl Check {
     fn client(&mut self, oauth2: &OAuth2) {
         let has_secret = oauth2.client_credentials_ref.is_some();
         self.require(
-            has_secret || oauth2.client_id.is_some(),
+            has_secret || oauth2.client_id.is_some() || oauth2.grant == Grant::JwtBearer,
             "spec.oauth2.clientCredentialsRef",
             rules::CLIENT_NAMED_MESSAGE,
         );
-        let public = oauth2
-            .client_authentication
-            .is_none_or(|method| method == ClientAuthentication::None);
+        let without_secret = oauth2.client_authentication.is_none_or(|method| {
+            matches!(
+                method,
+                ClientAuthentication::None | ClientAuthentication::FederatedToken
+            )
+        });
         self.require(
-            public || has_secret,
+            without_secret || has_secret,
             "spec.oauth2.clientCredentialsRef",
             rules::CLIENT_HAS_SECRET_MESSAGE,
         );
+        self.direct(oauth2);
         let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some();
         self.require(
             oauth2.rotation.is_none() || elsewhere,
             "spec.oauth2.rotation",
             rules::ROTATION_IS_KNOWN_MESSAGE,
         );
+    }
+
+    /// What the grants without a person and a refresh token need, and what they have no use for.
+    fn direct(&mut self, oauth2: &OAuth2) {
+        let field = |name: &str| format!("spec.oauth2.{name}");
+        let proves = match oauth2.client_authentication {
+            Some(method) => method != ClientAuthentication::None,
+            None => oauth2.client_credentials_ref.is_some(),
+        };
+        self.require(
+            oauth2.grant != Grant::ClientCredentials || proves,
+            &field("clientAuthentication"),
+            rules::CLIENT_PROVES_ITSELF_MESSAGE,
+        );
+        if oauth2.grant == Grant::JwtBearer {
+            let named = oauth2.client_credentials_ref.is_some();
+            self.require(named, &field("clientCredentialsRef"), rules::ACCOUNT_NAMED_MESSAGE);
+            let unused = oauth2.client_id.is_none();
+            self.require(unused, &field("clientID"), rules::CLIENT_ID_USED_MESSAGE);
+            let unused = oauth2.client_authentication.is_none();
+            self.require(
+                unused,
+                &field("clientAuthentication"),
+                rules::AUTHENTICATION_USED_MESSAGE,
+            );
+        }
+        if oauth2.grant.is_direct() {
+            let unused = oauth2.refresh_url.is_none();
+            self.require(unused, &field("refreshURL"), rules::REFRESH_USED_MESSAGE);
+            let unused = oauth2.rotation.is_none();
+            self.require(unused, &field("rotation"), rules::ROTATION_USED_MESSAGE);
+        }
     }
 
     fn parameters(&mut self, parameters: &BTreeMap<String, String>) {

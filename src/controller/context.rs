@@ -12,7 +12,10 @@ use kube::{
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{clients::Clients, gates::Gates, lean::Watched, noted::Noted, registry::Registry, watch::Synced};
+use super::{
+    clients::Clients, federation::Federation, gates::Gates, lean::Watched, noted::Noted, registry::Registry,
+    watch::Synced,
+};
 use crate::{
     api::{AllowedKeys, names},
     leader::Fence,
@@ -39,6 +42,8 @@ pub struct Settings {
     pub requests_per_host: usize,
     /// Label and annotation keys that assets may put on token Secrets.
     pub allowed_keys: AllowedKeys,
+    /// The operator's own identity at token endpoints.
+    pub federation: Federation,
 }
 
 /// What all passes share.

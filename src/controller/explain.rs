@@ -1,5 +1,9 @@
 //! From a server's answer to words for people: what happened, what it means, and who must do what.
 
+mod issued;
+
+pub(super) use self::issued::{Before, not_issued};
+use super::federation::NoToken;
 use crate::{
     api::{FailureClass, Reason},
     lifecycle::{self, Failure, History, Names, Redeem, Source},
@@ -78,6 +82,7 @@ fn said(question: &Question<'_>, refusal: &Refusal) -> String {
     let what = match question.redeem.source {
         Source::Grant => format!("a refresh for {}", question.names.email),
         Source::Seed(_) => format!("the refresh token in Secret {}", lifecycle::seed_place(question.names)),
+        Source::Client => format!("an access token for {}", question.names.email),
     };
     match refusal.class {
         Class::Retry => format!("{provider} could not answer {what} ({}){words}.", code(refusal)),
@@ -101,11 +106,7 @@ fn code(refusal: &Refusal) -> String {
 /// What it means and the next step.
 fn advice(question: &Question<'_>, refusal: &Refusal, reason: Reason) -> String {
     let names = question.names;
-    let client = if names.client.is_empty() {
-        "spec.oauth2.clientID".to_owned()
-    } else {
-        format!("Secret {}", names.client)
-    };
+    let client = client(names);
     match reason {
         Reason::Retrying => "It is tried again by itself; nobody has to do anything.".to_owned(),
         Reason::Throttled => "It goes on by itself when the time has come; do not retry by hand.".to_owned(),
@@ -153,6 +154,15 @@ fn advice(question: &Question<'_>, refusal: &Refusal, reason: Reason) -> String 
             "The stored grant is still good: nobody has to sign in again. Check client ID, client secret and client authentication, and correct them in \
              {client}."
         ),
+    }
+}
+
+/// Where the OAuth client stands.
+fn client(names: &Names) -> String {
+    if names.client.is_empty() {
+        "spec.oauth2.clientID".to_owned()
+    } else {
+        format!("Secret {}", names.client)
     }
 }
 
@@ -292,6 +302,22 @@ pub(super) fn no_ca_bundle(message: String) -> Failure {
     }
 }
 
+/// The operator has no identity of its own that this asset could use, or cannot show it now.
+pub(super) fn no_federated_token(problem: NoToken) -> Failure {
+    let (class, reason, message) = match problem {
+        NoToken::NotGiven(message) => (FailureClass::AdminConfig, Reason::ClientMissing, message),
+        NoToken::Unreadable(message) => (FailureClass::Retry, Reason::Retrying, message),
+    };
+    Failure {
+        class,
+        reason,
+        code: "federated_token".to_owned(),
+        message,
+        retry_after: None,
+        trace_id: None,
+    }
+}
+
 /// The server did not take what a person's sign-in was answered with.
 pub(super) fn code_refused(names: &Names, endpoints: &Endpoints, refusal: &Refusal) -> String {
     let provider = &endpoints.display_name;
@@ -300,11 +326,7 @@ pub(super) fn code_refused(names: &Names, endpoints: &Endpoints, refusal: &Refus
         .as_deref()
         .map(|words| format!(": \u{201c}{words}\u{201d}"))
         .unwrap_or_default();
-    let client = if names.client.is_empty() {
-        "spec.oauth2.clientID".to_owned()
-    } else {
-        format!("Secret {}", names.client)
-    };
+    let client = client(names);
     let next = match (refusal.class, admin_reason(refusal.cause)) {
         (Class::Retry | Class::Throttled, _) => {
             "Nothing was changed. Open the link again in a few minutes.".to_owned()

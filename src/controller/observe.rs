@@ -64,6 +64,7 @@ impl Pass {
         Plan {
             // Where refresh tokens go is what a grant is bound to: another refresh endpoint beside the old token endpoint must not get it.
             token_endpoint: endpoints.refresh_url.origin().ascii_serialization(),
+            question: oauth2.grant.is_direct().then(|| self.question(endpoints)),
             rotation: endpoints.rotation,
             reuse_grace: endpoints.reuse_grace,
             limits: limits(&endpoints.limits),
@@ -98,12 +99,26 @@ impl Pass {
         }
     }
 
+    /// What is asked for where tokens are issued without a refresh token, as a digest: another endpoint, account or scope means another token.
+    fn question(&self, endpoints: &Endpoints) -> String {
+        let account = match self.asset.spec.oauth2.grant {
+            api::Grant::JwtBearer => self.asset.spec.login_email(),
+            _ => "",
+        };
+        let mut hash = Sha256::new();
+        let scopes = endpoints.scopes.iter().map(String::as_str);
+        for part in [endpoints.token_url.as_str(), account].into_iter().chain(scopes) {
+            hash.update(format!("|{}|{part}", part.len()));
+        }
+        format!("{:x}", hash.finalize()).chars().take(32).collect()
+    }
+
     /// How a person signs in, if the grant begins so.
     fn sign_in_way(&self) -> Option<SignInWay> {
         let by = match self.asset.spec.oauth2.grant {
             api::Grant::AuthorizationCode => SignInBy::Browser,
             api::Grant::DeviceCode => SignInBy::Device,
-            api::Grant::RefreshToken => return None,
+            api::Grant::RefreshToken | api::Grant::ClientCredentials | api::Grant::JwtBearer => return None,
         };
         Some(SignInWay {
             by,
@@ -191,10 +206,20 @@ impl Pass {
                 hosts: hosts.as_deref(),
             })
             .collect();
-        provider::check_hosts(endpoints, &secrets).map_err(|error| PlanRefusal {
+        let refused = |message: String| PlanRefusal {
             reason: Reason::HostNotAllowed,
-            message: error.to_string(),
-        })
+            message,
+        };
+        provider::check_hosts(endpoints, &secrets).map_err(|error| refused(error.to_string()))?;
+        if endpoints.client_authentication != Some(api::ClientAuthentication::FederatedToken) {
+            return Ok(());
+        }
+        let federation = &self.context.settings.federation;
+        let asked = [&endpoints.token_url, &endpoints.refresh_url].into_iter();
+        asked
+            .chain(&endpoints.sign_in.device_authorization_url)
+            .try_for_each(|url| federation.check_host(&endpoints.own_hosts, url))
+            .map_err(refused)
     }
 
     /// Everything that is known.
@@ -205,7 +230,11 @@ impl Pass {
         } else {
             None
         };
-        let grant = self.grant_slot();
+        let grant = match &self.resolved {
+            // A Secret with an earlier grant is left alone, and a stranger's of that name is not in the way.
+            Ok(resolved) if resolved.plan.is_direct() => Slot::Free,
+            _ => self.grant_slot(),
+        };
         let mut world = World {
             asset_generation: self.asset.metadata.generation.unwrap_or_default(),
             presence: match &self.asset.metadata.deletion_timestamp {
@@ -328,28 +357,28 @@ impl Pass {
             };
         };
         let Some(seen) = self.context.index.get(&key) else {
-            let create = "--from-literal=client_id=… --from-literal=client_secret=…";
-            return Input::Unusable(inputs::missing(
-                &key,
-                "the OAuth client, spec.oauth2.clientCredentialsRef",
-                create,
-            ));
+            let (what, create) = match oauth2.grant {
+                api::Grant::JwtBearer => ("the service account", "--from-file=key.json"),
+                _ => (
+                    "the OAuth client",
+                    "--from-literal=client_id=… --from-literal=client_secret=…",
+                ),
+            };
+            let purpose = format!("{what}, spec.oauth2.clientCredentialsRef");
+            return Input::Unusable(inputs::missing(&key, &purpose, create));
         };
         let read = self
             .inputs
             .client
             .as_ref()
             .filter(|(version, _)| *version == self.client_edition(&seen));
-        match (read, &oauth2.client_id) {
-            (Some((_, Err(complaint))), _) => Input::Unusable(complaint.clone()),
-            (Some((version, Ok(_))), Some(id)) => Input::Read(version.clone(), id.clone()),
-            (Some((version, Ok(client))), None) => match &client.id {
-                Some(id) => Input::Read(version.clone(), id.clone()),
-                None => Input::Unusable(format!(
-                    "Secret {key} has no key client_id, and spec.oauth2.clientID is not set: expected the OAuth client's ID in one of the two."
-                )),
+        match read {
+            Some((_, Err(complaint))) => Input::Unusable(complaint.clone()),
+            Some((version, Ok(client))) => match inputs::client_id(&key, client, oauth2) {
+                Ok(id) => Input::Read(version.clone(), id),
+                Err(complaint) => Input::Unusable(complaint),
             },
-            (None, _) => Input::Unread(self.client_edition(&seen)),
+            None => Input::Unread(self.client_edition(&seen)),
         }
     }
 
@@ -362,11 +391,19 @@ impl Pass {
 
     /// The edition of the client Secret together with what the spec puts over its contents: either of the two can change the client.
     pub(super) fn client_edition(&self, seen: &Seen) -> InputVersion {
-        let InputVersion(secret) = seen.version();
-        match &self.asset.spec.oauth2.client_id {
-            Some(id) => InputVersion(format!("{secret}/{id}")),
-            None => InputVersion(secret),
+        let InputVersion(mut edition) = seen.version();
+        let oauth2 = &self.asset.spec.oauth2;
+        if let Some(id) = &oauth2.client_id {
+            edition = format!("{edition}/{id}");
         }
+        // What is looked for in the Secret depends on these two.
+        if oauth2.grant.is_direct() || oauth2.client_authentication == Some(api::ClientAuthentication::PrivateKeyJwt) {
+            let method = oauth2
+                .client_authentication
+                .map_or("", api::ClientAuthentication::as_str);
+            edition = format!("{edition}/{}/{method}", oauth2.grant.as_str());
+        }
+        InputVersion(edition)
     }
 
     fn seed_input(&self) -> Input<crate::lifecycle::Fingerprint> {
@@ -433,10 +470,10 @@ impl Pass {
             return self.foreign(&seen);
         };
         match &seen.owner {
-            Some((uid, _)) if *uid == self.uid && !seen.deleting => Slot::Ours(TokenSecret {
+            Some((uid, _)) if *uid == self.uid && !seen.deleting => Slot::Ours(self.counting(TokenSecret {
                 record: token.record,
                 rendering: token.rendered.digest,
-            }),
+            })),
             Some((uid, name)) if *uid == self.uid || **name == *self.key.name => Slot::Leaving,
             _ => self.foreign(&seen),
         }
@@ -454,17 +491,25 @@ impl Pass {
         let known = earlier.filter_map(|key| {
             let seen = self.context.index.get(&key)?;
             match seen.what() {
-                What::Token(token) if !seen.deleting => Some((
-                    key,
-                    TokenSecret {
+                What::Token(token) if !seen.deleting => {
+                    let token = TokenSecret {
                         record: token.record,
                         rendering: token.rendered.digest,
-                    },
-                )),
+                    };
+                    Some((key, self.counting(token)))
+                }
                 _ => None,
             }
         });
         known.max_by_key(|(_, token)| token.record.generation)
+    }
+
+    /// A token Secret as it counts for what the spec asks for.
+    fn counting(&self, token: TokenSecret) -> TokenSecret {
+        match &self.resolved {
+            Ok(resolved) => token.under(&resolved.plan),
+            Err(_) => token,
+        }
     }
 
     fn foreign<T>(&self, seen: &Seen) -> Slot<T> {

@@ -2,6 +2,7 @@
 
 mod device;
 mod farewell;
+mod issue;
 mod obtain;
 mod tidy;
 
@@ -266,7 +267,8 @@ impl Pass {
         let binding = lifecycle::may_sign_in(&world).map_err(consent::not_possible)?;
         let bundle = self.ca_bundle().await;
         let bundle = bundle.map_err(|failure| consent::not_possible(failure.message))?;
-        let client = self.client_credentials(&binding.client_id);
+        let client = self.client_credentials(&binding.client_id).await;
+        let client = client.map_err(|failure| consent::not_possible(failure.message))?;
         Signer::new(self, world, binding, client, bundle)
     }
 

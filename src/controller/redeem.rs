@@ -89,7 +89,7 @@ impl Job {
     pub(super) async fn run(self) -> Ended {
         match self.redeem.fencing {
             Fencing::Free => self.run_freely().await,
-            Fencing::Recorded => self.run_recorded().await,
+            Fencing::Recorded => Box::pin(self.run_recorded()).await,
         }
     }
 
@@ -298,7 +298,7 @@ impl Job {
             stated: answer.refresh_token_life,
             token: match &self.redeem.source {
                 _ if self.new_refresh_token(answer).is_some() => TokenAge::New,
-                Source::Seed(_) => TokenAge::Unknown,
+                Source::Seed(_) | Source::Client => TokenAge::Unknown,
                 Source::Grant => TokenAge::Kept,
             },
             known: self.refresh_token_life.in_an_answer(life),

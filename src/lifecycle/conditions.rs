@@ -225,6 +225,8 @@ fn authorized(view: &View<'_>, plan: &Plan, standing: &Standing) -> Kept {
     let (world, names) = (view.world, &plan.names);
     let had_token = facts::had_token(world, plan);
     match standing {
+        _ if plan.is_direct() && had_token => Says::yes(Reason::Stored, messages::token_was_issued(names)).into(),
+        _ if plan.is_direct() => Says::unknown(Reason::Pending, messages::nothing_issued(names)).into(),
         Standing::ClientChanged(binding) => Says::no(plan.wants(), messages::client_changed(binding, plan)).into(),
         Standing::SeedRequired(message) => Says::no(Reason::SeedRequired, message.clone()).into(),
         Standing::DevicePending(message) => Says::no(Reason::SignInRequired, message.clone()).into(),

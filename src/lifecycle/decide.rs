@@ -112,7 +112,7 @@ pub fn may_sign_in(world: &World) -> Result<Binding, String> {
         return Err(messages::is_being_deleted(&plan.names));
     }
     if !plan.begins_with_sign_in() {
-        return Err(messages::needs_no_sign_in(&plan.names));
+        return Err(messages::needs_no_sign_in(plan));
     }
     if world.activity == Activity::Suspended {
         return Err(messages::suspended(&plan.names));
@@ -250,7 +250,7 @@ fn obtain(world: &World, plan: &Plan, now: Timestamp) -> Decision {
     )
 }
 
-/// A refresh token and the moment from which it may be sent.
+/// What a token may be bought with, and from when on.
 struct Turn {
     source: Source,
     at: Timestamp,
@@ -258,6 +258,12 @@ struct Turn {
 
 /// The refresh token to send next. A grant that is due comes before a candidate: routine refreshes go on whatever becomes of a new seed.
 fn choose(world: &World, plan: &Plan, client: &str, now: Timestamp) -> Option<Turn> {
+    if plan.is_direct() {
+        return Some(Turn {
+            source: Source::Client,
+            at: turn::issue_time(world, plan, client, now),
+        });
+    }
     let grant = living_grant(world, plan, client).map(|lifetime| Turn {
         source: Source::Grant,
         at: turn::grant_time(world, plan, &lifetime, now),
@@ -324,6 +330,12 @@ fn standing(world: &World, plan: &Plan) -> Standing {
         Known::Unusable(message) => return Standing::ClientMissing(message.to_owned()),
         Known::Unread => return Standing::Fine,
     };
+    if plan.is_direct() {
+        return match world.status.failure {
+            Some(_) => Standing::Failing,
+            None => Standing::Fine,
+        };
+    }
     let seed = seed_standing(world, client);
     let hope = facts::candidate(world, plan, client).is_some();
     let will_try = hope && world.activity == Activity::Active;

@@ -70,6 +70,8 @@ fn to_give_back(world: &World, plan: &Plan) -> Result<Option<Source>, Option<Str
     }
     let source = match &world.grant {
         Slot::Ours(grant) if grant.heritage == Heritage::Own => Source::Grant,
+        // The client asks for its tokens itself: there is nothing that would bring the next one.
+        Slot::Free if plan.is_direct() => return Err(None),
         // Nothing rotates: what a person put into the seed Secret is the grant.
         Slot::Free if facts::published(world).is_some() => match seed(world) {
             Known::Yes(fingerprint) => Source::Seed(fingerprint.clone()),

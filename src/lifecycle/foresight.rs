@@ -130,7 +130,8 @@ pub(super) fn notice(world: &World, plan: &Plan, now: Timestamp) -> Option<Strin
 
 /// The end of the refresh token itself, and the one that comes of not using it.
 fn ends(world: &World, plan: &Plan) -> (Option<End>, Option<End>) {
-    let record = facts::record(world).filter(|_| facts::had_token(world, plan) && !facts::grant_is_dead(world));
+    let lives = !plan.is_direct() && facts::had_token(world, plan) && !facts::grant_is_dead(world);
+    let record = facts::record(world).filter(|_| lives);
     let Some(record) = record else { return (None, None) };
     let own = record
         .ends
@@ -166,10 +167,9 @@ fn slides(ends: &GrantEnd, token: Option<&Lifetime>, plan: &Plan) -> bool {
 pub(super) fn due(token: &Lifetime, ends: Option<&GrantEnd>, plan: &Plan, jitter: f64) -> Timestamp {
     let due = schedule::due(token, plan.renew_before, jitter);
     // Months: no provider can make us loop by it, whatever its access tokens live (invariant 3).
-    let by_keep_alive = plan
-        .limits
-        .keep_alive
-        .map(|most| schedule::ahead(token.issued, most - (most / 10).mul_f64(jitter.clamp(0.0, 1.0))));
+    let keep_alive = plan.limits.keep_alive.filter(|_| !plan.is_direct());
+    let by_keep_alive =
+        keep_alive.map(|most| schedule::ahead(token.issued, most - (most / 10).mul_f64(jitter.clamp(0.0, 1.0))));
     let before_end = ends.filter(|ends| slides(ends, Some(token), plan)).map(|ends| {
         let half = schedule::ahead(ends.since, ends.at.duration_since(ends.since) / 2);
         half.max(schedule::earliest(token))

@@ -115,6 +115,36 @@ pub(super) fn grant_not_tried(names: &Names) -> String {
     )
 }
 
+/// Authorized is True: tokens are issued without a grant.
+#[must_use]
+pub(super) fn token_was_issued(names: &Names) -> String {
+    format!(
+        "{} issues access tokens for {} to {}; nobody has to sign in.",
+        names.provider,
+        names.email,
+        client(names)
+    )
+}
+
+/// Authorized is Unknown: no token was issued yet.
+#[must_use]
+pub(super) fn nothing_issued(names: &Names) -> String {
+    format!(
+        "{} has not issued an access token for {} to {} yet.",
+        names.provider,
+        names.email,
+        client(names)
+    )
+}
+
+/// Who asks, where no person does.
+fn client(names: &Names) -> String {
+    match names.client.as_str() {
+        "" => "the client in spec.oauth2.clientID".to_owned(),
+        secret => format!("the client in Secret {secret}"),
+    }
+}
+
 /// Authorized is Unknown: an answer is lost.
 #[must_use]
 pub(super) fn answer_was_lost(names: &Names) -> String {
@@ -218,9 +248,17 @@ pub(super) fn is_being_deleted(names: &Names) -> String {
     )
 }
 
-/// The grant grows from a seed.
+/// The grant grows from a seed, or there is none.
 #[must_use]
-pub(super) fn needs_no_sign_in(names: &Names) -> String {
+pub(super) fn needs_no_sign_in(plan: &Plan) -> String {
+    let names = &plan.names;
+    if plan.is_direct() {
+        return format!(
+            "EmailAsset {} gets its tokens by {} itself: nobody has to sign in.",
+            names.asset,
+            client(names)
+        );
+    }
     format!(
         "EmailAsset {} gets its grant from the refresh token in Secret {}: nobody has to sign in.",
         names.asset,

@@ -73,7 +73,14 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
         status.sign_in = sign_in_status(world, plan, status.sign_in.take());
     }
     let newest = facts::newest_generation(world);
-    if facts::binding(world).is_some() || newest > Generation::default() {
+    if world.plan.as_ref().is_ok_and(Plan::is_direct) {
+        // Nobody gave a grant. What an earlier one had counted must not be forgotten: its Secret may still be there.
+        let counted = status.grant.take().and_then(|grant| grant.generation);
+        status.grant = counted.map(|generation| GrantStatus {
+            generation: Some(generation),
+            ..GrantStatus::default()
+        });
+    } else if facts::binding(world).is_some() || newest > Generation::default() {
         let granted = facts::record(world).and_then(|record| record.granted);
         let known = status.grant.take().unwrap_or_default();
         let account = facts::account(world).map(|account| account.name.clone());
@@ -177,7 +184,8 @@ fn of_published(token: &TokenSecret, plan: &Plan, world: &World) -> TokenStatus 
     let counted = known.and_then(|known| known.refresh_count).unwrap_or_default();
     // Two tokens can be of the same second: a generation that was not shown yet tells them apart.
     let generation = i64::try_from(token.record.generation.0).unwrap_or(i64::MAX);
-    let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
+    let shown = world.status.grant.as_ref().filter(|_| !plan.is_direct());
+    let shown = shown.and_then(|grant| grant.generation);
     let same =
         known.is_some_and(|known| known.issue_time == issue_time) && shown.is_none_or(|shown| generation <= shown);
     TokenStatus {

@@ -3,6 +3,7 @@
 mod backup;
 mod binding;
 mod conflicts;
+mod direct;
 mod farewell;
 mod foresight;
 mod lives;

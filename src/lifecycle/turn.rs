@@ -1,4 +1,4 @@
-//! When a refresh token may be sent: not before it is due, not against a backoff, not while a lost answer makes patience wise.
+//! When a token may be asked for: not before it is due, not against a backoff, not while a lost answer makes patience wise.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -84,6 +84,18 @@ fn pause(plan: &Plan, last: [Option<Timestamp>; 2], now: Timestamp) -> Option<Ti
 fn last_failure(world: &World) -> Option<Timestamp> {
     let failed = world.status.failure.as_ref()?.last_failure_time.as_ref()?.0;
     Some(schedule::ahead(failed, SignedDuration::from_secs(1)))
+}
+
+/// When a token may be asked for that needs no refresh token: when it is due, at once where something else is asked for than last time, but not against a backoff.
+pub(super) fn issue_time(world: &World, plan: &Plan, client: &str, now: Timestamp) -> Timestamp {
+    let due = match facts::issued(world, plan, client) {
+        Some(lifetime) if !refresh_requested(world) && !noted_by_another_clock(lifetime.issued, now) => {
+            schedule::due(&lifetime, plan.renew_before, world.jitter)
+        }
+        _ => now,
+    };
+    let not_before = [backoff_end(world, now), gap_after_deletion(world, now)];
+    not_before.into_iter().flatten().fold(due, Timestamp::max)
 }
 
 /// Whoever deletes our Secrets as fast as we write them cannot make us loop: with them the ledger is gone, and the seed looks new (invariant 3).

@@ -45,9 +45,12 @@ pub struct Binding {
     pub token_endpoint: String,
     /// The OAuth client ID.
     pub client_id: String,
+    /// Where tokens are issued without a refresh token: what was asked for, as a digest. No grant is bound then; another question only means another token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
 }
 
-/// The refresh token that an attempt sends.
+/// What a token is bought with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
@@ -55,6 +58,8 @@ pub enum Source {
     Grant,
     /// A seed that was not redeemed before.
     Seed(Fingerprint),
+    /// No refresh token: the client itself asks, or its service account. It is never recorded as an attempt, since nothing can be spent.
+    Client,
 }
 
 /// One recorded try to redeem a grant. It is written before the request, so that a second replica, a stale cache and a restart all see it (invariant 2).
@@ -347,6 +352,24 @@ pub enum Heritage {
     Retained,
 }
 
+impl TokenSecret {
+    /// As it counts for a plan: a token that was issued in the other way (with a refresh token, or without one) is none of this plan's, and says nothing of a grant.
+    #[must_use]
+    pub fn under(self, plan: &Plan) -> Self {
+        let of_the_other_way = |binding: &Binding| binding.question.is_some() != plan.is_direct();
+        if !self.record.binding.as_ref().is_some_and(of_the_other_way) {
+            return self;
+        }
+        Self {
+            record: Record {
+                inputs: self.record.inputs,
+                ..Record::default()
+            },
+            ..self
+        }
+    }
+}
+
 /// The token Secret: what consumers mount.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenSecret {
@@ -423,6 +446,8 @@ pub enum SeedClaim {
 pub struct Plan {
     /// Scheme, host and port of the endpoint that redeems refresh tokens.
     pub token_endpoint: String,
+    /// What is asked for where tokens are issued without a person and a refresh token (endpoint, account, scopes), as a digest; none: a refresh token is redeemed.
+    pub question: Option<String>,
     /// Whether a redeemed refresh token is replaced by a new one.
     pub rotation: Rotation,
     /// How long a spent refresh token is still answered, where that is known.
@@ -514,6 +539,12 @@ impl Plan {
     #[must_use]
     pub const fn begins_with_sign_in(&self) -> bool {
         self.names.sign_in.is_some()
+    }
+
+    /// Whether tokens are issued to the client itself or its service account: there is no grant to keep.
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        self.question.is_some()
     }
 
     /// Why there is no token where no grant is at hand.

@@ -117,8 +117,8 @@ impl TokenClient {
     /// [`DeviceFailure`].
     pub async fn begin_device(&self, request: &DeviceRequest) -> Result<DeviceAuthorization, DeviceFailure> {
         let endpoint = &request.device_authorization_endpoint;
-        let secrets = request.client.hide_in(SecretsInPlay::default());
         let written = request::write_device_start(request);
+        let secrets = request::hide_assertions(&written, request.client.hide_in(SecretsInPlay::default()));
         let authority = request.certificate_authority.as_ref();
         let response = self
             .ask(endpoint, written, &secrets, authority)
@@ -139,8 +139,8 @@ impl TokenClient {
     /// Asks once whether the person has signed in. Dropping the future after the request was sent loses an answer: run it where nothing cancels it.
     pub async fn poll_device(&self, poll: &DevicePoll) -> DevicePolled {
         let secrets = SecretsInPlay::default().with(poll.device_code.expose_secret());
-        let secrets = poll.client.hide_in(secrets);
         let written = request::write_device_poll(poll);
+        let secrets = request::hide_assertions(&written, poll.client.hide_in(secrets));
         let authority = poll.certificate_authority.as_ref();
         match self
             .ask_for_token(&poll.token_endpoint, written, &secrets, authority)

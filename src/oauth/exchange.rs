@@ -38,13 +38,11 @@ impl CodeExchange {
 impl TokenClient {
     /// Redeems an authorization code once. Dropping the future after the request was sent loses the answer: run it where nothing cancels it.
     pub async fn exchange(&self, exchange: &CodeExchange) -> Outcome {
-        self.ask_for_token(
-            &exchange.token_endpoint,
-            request::write_code(exchange),
-            &exchange.secrets(),
-            exchange.certificate_authority.as_ref(),
-        )
-        .await
+        let written = request::write_code(exchange);
+        let secrets = request::hide_assertions(&written, exchange.secrets());
+        let authority = exchange.certificate_authority.as_ref();
+        self.ask_for_token(&exchange.token_endpoint, written, &secrets, authority)
+            .await
     }
 }
 

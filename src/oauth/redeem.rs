@@ -204,13 +204,11 @@ impl TokenClient {
     /// Redeems a refresh token once. Dropping the future after the request was sent loses the answer: run it where nothing
     /// cancels it.
     pub async fn redeem(&self, redemption: &Redemption) -> Outcome {
-        self.ask_for_token(
-            &redemption.token_endpoint,
-            request::write(redemption),
-            &redemption.secrets(),
-            redemption.certificate_authority.as_ref(),
-        )
-        .await
+        let written = request::write(redemption);
+        let secrets = request::hide_assertions(&written, redemption.secrets());
+        let authority = redemption.certificate_authority.as_ref();
+        self.ask_for_token(&redemption.token_endpoint, written, &secrets, authority)
+            .await
     }
 
     /// Sends one token request and reads the answer.

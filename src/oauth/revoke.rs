@@ -55,6 +55,7 @@ impl TokenClient {
         let secrets = revocation.client.hide_in(secrets);
         let authority = revocation.certificate_authority.as_ref();
         let written = request::write_revocation(revocation);
+        let secrets = request::hide_assertions(&written, secrets);
         let response = self
             .ask(&revocation.endpoint, written, &secrets, authority)
             .await

@@ -71,7 +71,9 @@ impl Authority {
         }
     }
 
-    fn covers(&self, other: &Self) -> bool {
+    /// Whether a request to the other one may go where this one is allowed.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
         !other.host.is_empty() && self.host == other.host && (self.port.is_none() || self.port == other.port)
     }
 }

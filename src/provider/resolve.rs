@@ -4,6 +4,7 @@
 //! request really goes to the provider's own hosts. [`crate::api::validate()`] comes first and gives better messages for what is wrong with a value alone; what is
 //! refused here needs the catalogue, or would be unsafe.
 
+mod direct;
 mod find;
 mod parameters;
 mod sign_in;
@@ -289,6 +290,18 @@ pub enum ResolveError {
         /// The host of the token endpoint.
         host: String,
     },
+    /// A client's own token comes from one tenant.
+    #[error(
+        "the token endpoint is that of any tenant ({given}), and grant ClientCredentials needs one of its own: set spec.oauth2.parameters.{parameter} to the tenant's ID, or to a domain of it, for example {example}"
+    )]
+    TenantNotSpecific {
+        /// What stands for any tenant.
+        given: String,
+        /// The parameter that names a tenant.
+        parameter: String,
+        /// A value to show.
+        example: String,
+    },
     /// Who asserts accounts at the provider is the catalogue's fact.
     #[error("spec.oauth2.issuer: the issuer of provider {provider} is known ({known}): leave it out")]
     IssuerIsKnown {
@@ -349,6 +362,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         .unwrap_or_default();
     let at_home = provider.filter(|_| is_own(&own_hosts, &token_url) && is_own(&own_hosts, &refresh_url));
     check_grant(spec.oauth2.grant, at_home)?;
+    direct::check_tenant(&spec.oauth2, &token_url, catalogue)?;
     let scopes = scopes(spec, provider);
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
     let known = Known {
@@ -378,7 +392,11 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         email: spec.email.clone(),
         client_authentication: client_authentication(&spec.oauth2, at_home)?,
         authentication_with_secret: authentication_with_secret(provider),
-        rotation: rotation(&spec.oauth2, at_home)?,
+        rotation: if spec.oauth2.grant.is_direct() {
+            Rotation::None
+        } else {
+            rotation(&spec.oauth2, at_home)?
+        },
         reuse_grace: home.and_then(|entry| length(entry.refresh.reuse_grace)),
         default_lifetime: home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |entry| entry.access_token_lifetime.0),
         same_access_token: home.map(|entry| entry.refresh.same_access_token).unwrap_or_default(),
@@ -590,12 +608,15 @@ fn client_authentication(
     }
 }
 
-/// The entry's favourite; elsewhere what every server must take (RFC 6749 §2.3.1).
+/// The entry's favourite of the ways that a secret can be sent; elsewhere what every server must take (RFC 6749 §2.3.1).
 fn authentication_with_secret(provider: Option<Provider<'_>>) -> ClientAuthentication {
-    provider
-        .and_then(|provider| provider.entry.client_authentication.first().copied())
-        .filter(|method| *method != ClientAuthentication::None)
-        .unwrap_or(ClientAuthentication::ClientSecretBasic)
+    use ClientAuthentication::{ClientSecretBasic, ClientSecretPost};
+    let mut taken = provider
+        .into_iter()
+        .flat_map(|provider| provider.entry.client_authentication.iter().copied());
+    taken
+        .find(|method| matches!(method, ClientSecretBasic | ClientSecretPost))
+        .unwrap_or(ClientSecretBasic)
 }
 
 /// Strict is the safe guess: it never redeems a refresh token twice.

@@ -157,6 +157,7 @@ mod tests {
             binding: Some(Binding {
                 token_endpoint: "https://id.example.com".to_owned(),
                 client_id: "1234".to_owned(),
+                question: None,
             }),
             lifetime: Some(Lifetime {
                 issued: Timestamp::UNIX_EPOCH,

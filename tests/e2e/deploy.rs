@@ -151,6 +151,49 @@ async fn its_pods_are_admitted_under_the_restricted_pod_security_level() {
     assert!(refusal.to_string().contains("restricted"), "{refusal}");
 }
 
+/// A kustomization of an admin's own, which takes the option up.
+#[tokio::test]
+async fn an_identity_of_the_operators_own_is_one_line_of_kustomization_away() {
+    let cluster = Cluster::shared();
+    let deployed = apply_deployment(cluster).await;
+    let folder = tempfile::tempdir().unwrap();
+    // kustomize takes folders relative to its own alone.
+    let up = "../".repeat(folder.path().components().count() - 1);
+    let ours = format!(
+        "{up}{}/deploy/kustomize",
+        env!("CARGO_MANIFEST_DIR").trim_start_matches('/')
+    );
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [ours], "components": [format!("{ours}/federated-identity")],
+    });
+    std::fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string()).unwrap();
+    let rendered = cluster.kubectl(&["kustomize", folder.path().to_str().unwrap()]).await;
+    let with_identity = Deployed::of(&rendered);
+    let pod = with_identity.pod();
+    let container = &pod["spec"]["containers"][0];
+    let argument = |flag: &str| {
+        let arguments = container["args"].as_array().unwrap().iter();
+        arguments
+            .filter_map(Value::as_str)
+            .find_map(|argument| argument.strip_prefix(flag))
+            .map(str::to_owned)
+    };
+    let file = argument("--federated-token-file=").unwrap();
+    assert!(argument("--federated-client=").unwrap().contains('/'));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mount = mounts.iter().find(|mount| mount["name"] == "federated-token").unwrap();
+    assert_eq!(file, format!("{}/token", mount["mountPath"].as_str().unwrap()));
+
+    let pods: Api<Pod> = Api::namespaced(cluster.client().await, deployed.namespace());
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let admitted = pods.create(&dry_run, &serde_json::from_value(pod).unwrap()).await;
+    admitted.expect("a projected token needs no more than the level allows");
+}
+
 #[tokio::test]
 async fn whoever_may_edit_a_namespace_may_edit_its_assets_but_not_their_status() {
     let cluster = Cluster::shared();

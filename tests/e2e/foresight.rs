@@ -17,7 +17,7 @@ async fn an_event_and_the_status_tell_of_a_grants_end_before_it_comes_and_once()
     let mut operator = stage.operator().await;
     stage.server.set_rotation(Rotation::None).await;
     stage.seed("testing").await;
-    let amended = stage
+    stage
         .server
         .inject(Fault {
             times: None,
@@ -96,7 +96,6 @@ async fn an_event_and_the_status_tell_of_a_grants_end_before_it_comes_and_once()
         asked,
         "nobody has to ask for that"
     );
-    drop(amended);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 
 mod crash;
 mod deploy;
+mod direct;
 mod errors;
 mod farewell;
 mod foresight;

@@ -47,12 +47,19 @@ impl Pass {
                 return Flow::On;
             }
         };
+        let client = match self.client_credentials(&binding.client_id).await {
+            Ok(client) => client,
+            Err(failure) => {
+                self.refuse_sign_in(&consent::not_possible(failure.message));
+                return Flow::On;
+            }
+        };
         let asked = self
             .context
             .token_client
             .begin_device(&DeviceRequest {
                 device_authorization_endpoint: endpoint,
-                client: self.client_credentials(&binding.client_id),
+                client,
                 scopes,
                 certificate_authority,
             })
@@ -122,9 +129,19 @@ impl Pass {
         };
         let certificate_authority = self.ca_bundle().await.ok().flatten();
         let Ok(resolved) = &self.resolved else { return Flow::On };
+        let client = match self.client_credentials(&binding.client_id).await {
+            Ok(client) => client,
+            Err(failure) => {
+                warn!(asset = %self.key, "{}", failure.message);
+                self.context
+                    .registry
+                    .poll_device(&self.key, &device.request, Answered::No);
+                return Flow::On;
+            }
+        };
         let poll = DevicePoll {
             token_endpoint: resolved.endpoints.token_url.clone(),
-            client: self.client_credentials(&binding.client_id),
+            client,
             device_code,
             certificate_authority,
         };

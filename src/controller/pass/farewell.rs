@@ -42,7 +42,7 @@ impl Pass {
     /// Gives the refresh token back, and lets the asset go unless another try may help.
     pub(super) async fn revoke(&mut self, source: &Source) -> Flow {
         let needed = match source {
-            Source::Grant => Needed::Client,
+            Source::Grant | Source::Client => Needed::Client,
             Source::Seed(_) => Needed::ClientAndSeed,
         };
         if self.inputs_are_stale(needed) {
@@ -109,7 +109,7 @@ impl Pass {
             return Err(Flow::On);
         };
         let refresh_token = match source {
-            Source::Grant => self.newest_refresh_token().await?,
+            Source::Grant | Source::Client => self.newest_refresh_token().await?,
             Source::Seed(_) => match &self.inputs.seed {
                 Some((_, Ok(seed))) => seed.clone(),
                 _ => return Err(Flow::On),
@@ -119,9 +119,13 @@ impl Pass {
             Ok(bundle) => bundle,
             Err(failure) => return Err(self.part(Some(&failure.message)).await),
         };
+        let client = match self.client_credentials(client).await {
+            Ok(client) => client,
+            Err(failure) => return Err(self.part(Some(&failure.message)).await),
+        };
         Ok(Revocation {
             endpoint,
-            client: self.client_credentials(client),
+            client,
             refresh_token,
             certificate_authority,
         })

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    direct,
     play::{Answer, Life},
     worlds::{failure, minute, row, start},
 };
@@ -194,7 +195,7 @@ fn a_suspended_asset_is_never_refreshed_and_its_idle_grant_is_told_of_before_it_
 #[test]
 fn a_grant_that_cannot_be_redeemed_for_months_is_told_of_too() {
     let mut life = Life::of(limited(World::fresh().published(0, 60), |limits| {
-        limits.max_idle = Some(days(90))
+        limits.max_idle = Some(days(90));
     }));
     life.change(World::without_client).until(day(86));
     assert_eq!(expiration(&life.world), None, "a refresh may come any time");
@@ -208,7 +209,7 @@ fn a_grant_that_cannot_be_redeemed_for_months_is_told_of_too() {
 fn a_long_token_is_replaced_in_time_to_keep_its_grant_alive() {
     let year = limited(World::fresh().rotating(), |limits| limits.keep_alive = Some(days(80)));
     let mut life = Life::of(year).answering(&[Answer::Token(365 * DAY); 9]);
-    life.known_life = Some(days(365));
+    life.refresh_tokens_live = Some(days(365));
     life.until(day(365));
     let sent: Vec<i64> = life
         .sent
@@ -343,6 +344,23 @@ fn a_restart_knows_the_end_without_reading_anything() {
     let shown = status(&world, &decision.standing, minute(10)).unwrap();
     assert_eq!(shown, world.status);
     assert_eq!(row(&shown), "R T Fresh | A T Stored | X T Refreshed");
+}
+
+#[test]
+fn where_there_is_no_refresh_token_none_can_end() {
+    let limits = |limits: &mut Limits| {
+        limits.max_idle = Some(days(30));
+        limits.keep_alive = Some(days(20));
+    };
+    let world = limited(direct::published(0, day(365)), limits).suspended();
+    let world = world.shown(minute(day(29)));
+    assert_eq!(expiration(&world), None);
+    assert_eq!(says(&world, ConditionType::Authorized).0, "Stored");
+    let active = limited(direct::published(0, day(365)), limits);
+    let active = active.shown(minute(day(1)));
+    let renewal = active.status.token.as_ref().unwrap().renewal_time.as_ref().unwrap().0;
+    assert!(renewal > minute(day(200)), "{renewal}");
+    assert_eq!(decide(&active, minute(day(1))).wake, Some(renewal));
 }
 
 #[test]

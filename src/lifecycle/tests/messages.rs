@@ -84,6 +84,9 @@ fn situations() -> Vec<(&'static str, World, i64)> {
         ("The grant Secret is missing", World { grant: Slot::Free, ..rotating_hour() }, 10),
         ("Suspended without a valid token", hour().suspended(), 60),
         ("Suspended with a valid token", hour().suspended().token_secret(|token| token.record.lifetime = Some(lifetime(0, 600))), 60),
+        ("No person is needed, and the first token is on its way", super::direct::fresh(), 0),
+        ("No person is needed, and all is well", super::direct::published(0, 60), 1),
+        ("No person is needed, and an admin must act", super::direct::published(0, 60).failed(FailureClass::AdminConfig, Reason::ClientRejected, minute(60)), 60),
         ("Nobody has signed in yet", World::fresh().signing_in(), 0),
         ("Nobody has signed in yet, and the operator has no public address", World::fresh().signing_in().planned(|plan| {
             if let Some(way) = &mut plan.names.sign_in { way.page = None; }

@@ -13,8 +13,8 @@ use crate::{
     lifecycle::{
         Attempt, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input, InputVersion,
         Lifetime, News, Origin, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Stated, Step, TokenAge,
-        TokenSecret, Verdict, World, condition, decide, end_after, gives_up, grant_is_dead, grant_lives, inputs_now, note_failure, note_success, record,
-        record_to_begin_with, status,
+        TokenSecret, Verdict, World, condition, decide, end_after, gives_up, grant_is_dead, grant_lives, inputs_now,
+        note_failure, note_success, record, record_to_begin_with, status,
     },
 };
 
@@ -52,7 +52,7 @@ pub(super) struct Life {
     /// Writes of the status.
     pub(super) status_writes: usize,
     /// What the catalogue knows of how long refresh tokens live.
-    pub(super) known_life: Option<SignedDuration>,
+    pub(super) refresh_tokens_live: Option<SignedDuration>,
     /// What the input Secrets hold, for reading them.
     pub(super) client: Option<(InputVersion, String)>,
     pub(super) seed: Option<(InputVersion, Fingerprint)>,
@@ -79,7 +79,7 @@ impl Life {
             sent: Vec::new(),
             rows: Vec::new(),
             status_writes: 0,
-            known_life: None,
+            refresh_tokens_live: None,
             client,
             seed,
             not_before: None,
@@ -285,10 +285,10 @@ impl Life {
             stated,
             token: match redeem.source {
                 _ if redeem.fencing == Fencing::Recorded => TokenAge::New,
-                Source::Seed(_) => TokenAge::Unknown,
+                Source::Seed(_) | Source::Client => TokenAge::Unknown,
                 Source::Grant => TokenAge::Kept,
             },
-            known: self.known_life,
+            known: self.refresh_tokens_live,
         };
         new.ends = end_after(new.ends.as_ref(), news, self.now);
         new.inputs = inputs_now(&self.world, &new.inputs);
@@ -441,6 +441,7 @@ impl Life {
                 let harmless = verdict == Some(Verdict::Taken) && plan.rotation == Rotation::None;
                 assert!(verdict.is_none() || harmless, "a settled seed sent again: {redeem:?}");
             }
+            Source::Client => panic!("lives are played with refresh tokens alone"),
         }
     }
 

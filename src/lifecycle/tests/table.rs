@@ -17,6 +17,7 @@ fn line_of(world: &World, minutes: i64) -> String {
         Step::Redeem(redeem) => match &redeem.source {
             Source::Grant => "Redeem the grant".to_owned(),
             Source::Seed(fingerprint) => format!("Redeem {}", fingerprint.0),
+            Source::Client => "Ask for a token".to_owned(),
         },
         step => format!("{step:?}"),
     };

@@ -27,6 +27,7 @@ pub(super) const ENDPOINT: &str = "https://oauth2.googleapis.com";
 pub(super) fn plan() -> Plan {
     Plan {
         token_endpoint: ENDPOINT.to_owned(),
+        question: None,
         rotation: Rotation::None,
         reuse_grace: None,
         limits: Limits::default(),
@@ -64,6 +65,7 @@ pub(super) fn binding(client: &str) -> Binding {
     Binding {
         token_endpoint: ENDPOINT.to_owned(),
         client_id: client.to_owned(),
+        question: None,
     }
 }
 

@@ -206,6 +206,14 @@ impl Told<'_> {
             "deviceAuthorizationURL",
             entry.device_authorization_url.clone(),
         );
+        self.say_if(
+            "code and secret",
+            "deviceCodeWithoutSecret",
+            entry
+                .device_code_without_secret
+                .as_ref()
+                .map(|what| format!("a sign-in with a code needs a client without a secret; with one {what}")),
+        );
         self.say_if("revocation endpoint", "revocationURL", entry.revocation_url.clone());
         if !entry.more_token_hosts.is_empty() {
             let hosts = entry.more_token_hosts.join(", ");

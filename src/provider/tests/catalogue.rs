@@ -372,6 +372,43 @@ fn entries_without_a_person_say_what_they_are_for() {
 }
 
 #[test]
+fn whoever_names_a_provider_may_ask_for_the_grant_of_its_stand_in() {
+    for (named, grant, used, scope) in [
+        (
+            "google",
+            "JWTBearer",
+            "google-service-account",
+            "https://mail.google.com/",
+        ),
+        (
+            "microsoft",
+            "ClientCredentials",
+            "microsoft-app",
+            "https://outlook.office365.com/.default",
+        ),
+    ] {
+        let mut oauth2 = json!({"grant": grant, "refreshTokenSecretRef": null});
+        if named == "microsoft" {
+            oauth2["parameters"] = json!({"tenant": "contoso.com"});
+        }
+        let found = resolve(&spec(Some(named), oauth2.clone(), json!({})), catalogue()).unwrap();
+        assert_eq!(
+            (found.provider.as_deref(), found.scopes.as_slice()),
+            (Some(used), &[scope.to_owned()][..])
+        );
+        let asked = resolve(&spec(Some(used), oauth2, json!({})), catalogue()).unwrap();
+        assert_eq!(found, asked);
+        assert_eq!(check_hosts(&found, &[CLIENT]), Ok(()));
+    }
+    let china = json!({"grant": "ClientCredentials", "refreshTokenSecretRef": null, "parameters": {"tenant": "x.cn"}});
+    let message = refused(Some("microsoft-china"), china, json!({}));
+    assert!(
+        message.contains("its scope for app-only access is not known to us"),
+        "{message}"
+    );
+}
+
+#[test]
 fn limits_reach_those_who_keep_them() {
     let limits = |key: &str| {
         endpoints(

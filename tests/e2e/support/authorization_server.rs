@@ -358,6 +358,23 @@ impl AuthorizationServer {
         self.post("clients", client).await
     }
 
+    /// A key file of a service account, as Google's console downloads it: a new account, or one more key.
+    pub(crate) async fn service_account_key(&self, email: &str) -> Value {
+        self.post("service-accounts/keys", json!({"email": email})).await
+    }
+
+    /// What a service account may do for every mailbox, in place of what it could before.
+    pub(crate) async fn delegate(&self, email: &str, scopes: &[&str]) {
+        self.post::<Value>("service-accounts/delegate", json!({"email": email, "scopes": scopes}))
+            .await;
+    }
+
+    /// Deletes a key of a service account.
+    pub(crate) async fn delete_key(&self, file: &Value) {
+        let key = json!({"email": file["client_email"], "keyId": file["private_key_id"]});
+        self.post::<Value>("service-accounts/keys/delete", key).await;
+    }
+
     /// A refresh token for an account, as if its owner had signed in.
     pub(crate) async fn mint(&self, client_id: &str, account: &str) -> Minted {
         self.post("refresh-tokens", json!({"clientId": client_id, "account": account}))

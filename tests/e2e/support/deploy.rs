@@ -51,8 +51,13 @@ impl Deployed {
         cluster
             .kubectl(&["wait", "--for=condition=Established", "crd/emailassets.emailasset.dev"])
             .await;
+        Self::of(&rendered)
+    }
+
+    /// What kustomize has rendered, without applying it.
+    pub(crate) fn of(rendered: &str) -> Self {
         Self {
-            objects: Arc::new(serde_saphyr::from_multiple(&rendered).expect("kustomize renders YAML")),
+            objects: Arc::new(serde_saphyr::from_multiple(rendered).expect("kustomize renders YAML")),
         }
     }
 
