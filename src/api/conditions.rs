@@ -59,6 +59,8 @@ named! {
         Usable,
         /// Authorized is True: the provider has taken the grant.
         Stored,
+        /// Authorized is True: the grant works, and will end at a moment that is known. Somebody should act before.
+        GrantEnding,
         /// Refreshed is True: the last refresh worked.
         Refreshed,
 

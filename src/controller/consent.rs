@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     api::{EmailAsset, Rotation, names},
-    lifecycle::{self, Binding, Lifetime, Names, Record, SignInRefusal, Upkeep, World},
+    lifecycle::{self, Binding, Lifetime, Names, News, Record, SignInRefusal, TokenAge, Upkeep, World},
     oauth::{
         self, Answer, Class, CodeExchange, Outcome, Situation,
         identity::{self, Account, Question},
@@ -217,6 +217,11 @@ impl Signer {
     fn unproven(&self, answer: &Answer, nonce: Option<String>, granted_before: Option<Timestamp>) -> Unproven {
         let now = now();
         let life = answer.expires_in.unwrap_or(self.resolved.endpoints.default_lifetime);
+        let news = News {
+            stated: answer.refresh_token_life,
+            token: TokenAge::New,
+            known: self.resolved.endpoints.limits.lifetime.in_an_answer(life),
+        };
         Unproven {
             belongs: self.belongs.clone(),
             binding: self.binding.clone(),
@@ -226,6 +231,7 @@ impl Signer {
                 issued: now,
                 expires: now.checked_add(life).unwrap_or(Timestamp::MAX),
             },
+            ends: lifecycle::end_after(None, news, now),
             scopes: answer.scopes.clone(),
             access_token: answer.access_token.clone(),
             token_type: answer.token_type.clone(),
@@ -278,6 +284,7 @@ impl Signer {
             refresh_token: unproven.refresh_token.clone(),
             id_token: unproven.id_token.clone(),
             expires_in: None,
+            refresh_token_life: None,
             token_type: unproven.token_type.clone(),
             scopes: unproven.scopes.clone(),
             date: None,
@@ -319,6 +326,7 @@ impl Signer {
                     Rotation::Soft | Rotation::Strict => Upkeep::Rotating,
                 },
                 request: self.world.refresh_request.clone(),
+                ends: unproven.ends.clone(),
                 ..Record::default()
             },
             newest: lifecycle::newest_generation(&self.world),

@@ -13,9 +13,9 @@ use crate::{
         self, EmailAsset, EmailAssetSpec, EmailProvider, GrantDeletionPolicy, Reason, SignInStatus, duration, names,
     },
     lifecycle::{
-        self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Names,
-        Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source, TokenSecret,
-        Verdict, World,
+        self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Limits,
+        Names, Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source,
+        TokenSecret, Verdict, World,
     },
     oauth::identity::account_matches,
     provider::{self, Endpoints, InputSecret, Server, SignIn},
@@ -117,6 +117,7 @@ impl Pass {
             question: oauth2.grant.is_direct().then(|| self.question(endpoints)),
             rotation: endpoints.rotation,
             reuse_grace: endpoints.reuse_grace,
+            limits: limits(&endpoints.limits),
             renew_before: self
                 .asset
                 .spec
@@ -656,6 +657,17 @@ fn named_hosts(seen: &Seen) -> Option<String> {
     match seen.what() {
         What::Other { hosts, .. } => hosts,
         _ => None,
+    }
+}
+
+/// The limits that the lifecycle keeps to. How long refresh tokens live is told with each answer.
+fn limits(of: &provider::Limits) -> Limits {
+    Limits {
+        refresh_interval: of.refresh_interval,
+        throttled_for: of.throttled_for,
+        max_idle: of.max_idle,
+        keep_alive: of.keep_alive,
+        while_testing: of.while_testing,
     }
 }
 

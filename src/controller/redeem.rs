@@ -14,8 +14,11 @@ use tracing::{debug, error, info, warn};
 use super::{consent, context::Context, observe::now};
 use crate::{
     leader::Permit,
-    lifecycle::{Attempt, Fencing, Lifetime, Record, Redeem, Retention, SeedRecord, Source, Verdict},
+    lifecycle::{
+        self, Attempt, Fencing, Lifetime, News, Record, Redeem, Retention, SeedRecord, Source, TokenAge, Verdict,
+    },
     oauth::{Answer, Class, Outcome, Redemption, Refusal, Situation, TransportFailure},
+    provider::KnownLife,
     store::{
         Key, Seen, StoreError,
         grant::{AttemptPlace, Belongs, End, NewGrant, Stored},
@@ -46,6 +49,8 @@ pub(super) struct Job {
     pub(super) record: Record,
     /// How long an access token lives when the answer does not say.
     pub(super) default_lifetime: SignedDuration,
+    /// How long refresh tokens live, where the answer does not say.
+    pub(super) refresh_token_life: KnownLife,
     pub(super) permit: Permit,
     pub(super) last_try: LastTry,
 }
@@ -295,6 +300,16 @@ impl Job {
             issued: now,
             expires: now.checked_add(life).unwrap_or(Timestamp::MAX),
         });
+        let news = News {
+            stated: answer.refresh_token_life,
+            token: match &self.redeem.source {
+                _ if self.new_refresh_token(answer).is_some() => TokenAge::New,
+                Source::Seed(_) | Source::Client => TokenAge::Unknown,
+                Source::Grant => TokenAge::Kept,
+            },
+            known: self.refresh_token_life.in_an_answer(life),
+        };
+        record.ends = lifecycle::end_after(self.record.ends.as_ref(), news, now);
         if let Some(scopes) = &answer.scopes {
             record.scopes.clone_from(scopes);
         }

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
-    facts, messages,
+    facts, foresight, messages,
     report::{self, Standing, condition},
+    turn,
     world::{Activity, Plan, Source, World},
 };
 use crate::api::{ConditionType, FailureStatus, Reason, SignInRefusalStatus};
@@ -269,7 +270,10 @@ fn authorized(view: &View<'_>, plan: &Plan, standing: &Standing) -> Kept {
         _ if facts::unanswered(world, &Source::Grant).is_some() => {
             Says::unknown(Reason::OutcomeUnknown, messages::answer_was_lost(names)).into()
         }
-        _ if had_token => Says::yes(Reason::Stored, messages::grant_is_stored(names)).into(),
+        _ if had_token => match foresight::notice(world, plan, view.now) {
+            Some(notice) => Says::yes(Reason::GrantEnding, notice).into(),
+            None => Says::yes(Reason::Stored, messages::grant_is_stored(names)).into(),
+        },
         Standing::Failing if view.reason() == Reason::OutcomeUnknown => {
             Says::unknown(Reason::OutcomeUnknown, view.message().to_owned()).into()
         }
@@ -281,7 +285,7 @@ fn refreshed(view: &View<'_>, plan: &Plan, standing: &Standing, valid: bool) -> 
     match standing {
         Standing::ClientChanged(_) => Kept::Say(None),
         Standing::ClientMissing(message) => Says::no(Reason::ClientMissing, message.clone()).into(),
-        _ if view.failure.is_some() => Says::no(view.reason(), view.message().to_owned()).into(),
+        _ if view.failure.is_some() => Says::no(view.reason(), view.with_request(plan, view.message())).into(),
         Standing::SeedRequired(_)
         | Standing::SignInRequired(_)
         | Standing::DevicePending(_)
@@ -290,7 +294,10 @@ fn refreshed(view: &View<'_>, plan: &Plan, standing: &Standing, valid: bool) -> 
         _ if facts::unanswered(view.world, &Source::Grant).is_some() => {
             Says::no(Reason::OutcomeUnknown, messages::answer_was_lost(&plan.names)).into()
         }
-        _ if valid => Says::yes(Reason::Refreshed, messages::refreshed(&plan.names)).into(),
+        _ if valid => {
+            let message = view.with_request(plan, &messages::refreshed(&plan.names));
+            Says::yes(Reason::Refreshed, message).into()
+        }
         _ => Kept::Keep,
     }
 }
@@ -305,6 +312,14 @@ impl View<'_> {
     fn with_last_refusal(&self, message: &str) -> String {
         match self.last_refusal().and_then(|refusal| refusal.message.as_deref()) {
             Some(refusal) => format!("{refusal} {message}"),
+            None => message.to_owned(),
+        }
+    }
+
+    /// A refresh that somebody asked for and that has to wait is said to.
+    fn with_request(&self, plan: &Plan, message: &str) -> String {
+        match turn::request_waits(self.world, plan, self.now) {
+            Some(wait) => format!("{message} {}", messages::request_waits(&wait, &plan.names)),
             None => message.to_owned(),
         }
     }

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     device,
     facts::{self, Known, SeedStanding, binding_to, client_id, living_grant, rotates, seed, seed_standing},
-    farewell, messages,
+    farewell, foresight, messages,
     report::Standing,
     schedule,
     step::{Decision, Fencing, Origin, Redeem, Step},
@@ -327,7 +327,10 @@ pub fn inputs_now(world: &World, noted: &InputsSeen) -> InputsSeen {
 /// Nothing is left to do: how the asset stands, and when that may change by itself.
 fn rest(world: &World, plan: &Plan, now: Timestamp) -> Decision {
     let decision = Decision::rest(standing(world, plan));
-    let decision = device::wake(world, plan).into_iter().fold(decision, Decision::waking);
+    let later = device::wake(world, plan)
+        .into_iter()
+        .chain(foresight::wake(world, plan, now));
+    let decision = later.fold(decision, Decision::waking);
     match facts::published(world) {
         Some(token) if token.is_valid(now) => decision.waking(token.expires),
         _ => decision,

@@ -3,7 +3,14 @@
 //! Messages about one answer of a provider are made where the answer is classified; these are about how an asset stands. All of them are in
 //! `tests/messages.txt`, to be read in review.
 
-use super::world::{Binding, DeviceAuthorization, Names, Plan, SignInBy, SignInWay};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    foresight::{End, Why},
+    report,
+    turn::Wait,
+    world::{Activity, Binding, DeviceAuthorization, Names, Plan, SignInBy, SignInWay},
+};
 
 /// A token has expired and the next one is due.
 pub(super) const NEXT_IS_DUE: &str = "The next one is due and is being fetched; nobody has to do anything.";
@@ -27,6 +34,75 @@ pub(super) fn token_is_valid(names: &Names) -> String {
 #[must_use]
 pub(super) fn grant_is_stored(names: &Names) -> String {
     format!("{} accepts the stored grant for {}.", names.provider, names.email)
+}
+
+/// Authorized is True: the grant works, and its end is near, or past.
+#[must_use]
+pub(super) fn grant_ends(end: &End, activity: Activity, now: Timestamp, names: &Names) -> String {
+    let (provider, email) = (&names.provider, &names.email);
+    let ahead = end.at > now;
+    let at = report::whole_second(end.at).0;
+    let ends = if ahead {
+        format!("ends at {at}")
+    } else {
+        format!("should have ended at {at}")
+    };
+    let step = match (end.why, activity) {
+        (Why::Idle(_) | Why::Slides, Activity::Suspended) if ahead => {
+            format!("To keep it, resume the asset for a minute: {}", resume(names))
+        }
+        (Why::Idle(_) | Why::Slides, Activity::Active) => {
+            "Any refresh that works keeps it; what stands in the way is said in the condition Refreshed.".to_owned()
+        }
+        (Why::Testing(_), _) => format!(
+            "Publish the app there first, or the next one ends so too. {}",
+            new_grant(names)
+        ),
+        (Why::Stated, _) if ahead => format!("So that tokens go on after that: {}", lower_first(&new_grant(names))),
+        _ => new_grant(names),
+    };
+    match end.why {
+        Why::Stated => format!("{provider} says that the grant for {email} {ends}. {step}"),
+        Why::Slides => format!("{provider} says that the grant for {email} {ends}, unless it is used before. {step}"),
+        Why::Testing(life) => format!(
+            "{provider} says that the grant for {email} {ends}, {} after it was given: that is what apps in testing get, unless the person limited the time. \
+             {step}",
+            length(life)
+        ),
+        Why::Lifetime(life) => format!(
+            "Refresh tokens of {provider} live for {}, so the grant for {email} {ends}. {step}",
+            length(life)
+        ),
+        Why::Idle(life) => format!(
+            "{provider} ends a grant that is not used for {}, so the one for {email} {ends}. {step}",
+            length(life)
+        ),
+    }
+}
+
+/// A refresh that was asked for has to wait.
+#[must_use]
+pub(super) fn request_waits(wait: &Wait, names: &Names) -> String {
+    let at = report::next_second(wait.until).0;
+    match wait.pace {
+        Some(interval) => format!(
+            "The refresh that was asked for is made at {at}: {} minds more than one of the same grant in {}.",
+            names.provider,
+            length(interval)
+        ),
+        None => format!("The refresh that was asked for is made at {at}."),
+    }
+}
+
+/// A length of time in its largest unit.
+fn length(of: SignedDuration) -> String {
+    let (count, unit) = match of.as_secs() {
+        seconds if seconds >= 2 * 86_400 => (seconds / 86_400, "day"),
+        seconds if seconds >= 2 * 3600 => (seconds / 3600, "hour"),
+        seconds if seconds >= 60 => (seconds / 60, "minute"),
+        seconds => (seconds, "second"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Authorized is Unknown: nothing was redeemed yet.
@@ -111,12 +187,17 @@ pub(super) fn token_expired(why: &str, names: &Names) -> String {
 /// `spec.suspend` is true and there is no valid token.
 #[must_use]
 pub(super) fn suspended(names: &Names) -> String {
-    let (namespace, name) = split(&names.asset);
     format!(
-        "There is no valid access token for {}, and none is fetched while spec.suspend is true. To go on: kubectl patch emailasset -n {namespace} {name} \
-         --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'",
-        names.email
+        "There is no valid access token for {}, and none is fetched while spec.suspend is true. To go on: {}",
+        names.email,
+        resume(names)
     )
+}
+
+/// The command that ends a suspension.
+fn resume(names: &Names) -> String {
+    let (namespace, name) = split(&names.asset);
+    format!("kubectl patch emailasset -n {namespace} {name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'")
 }
 
 /// The provider refused the grant and no valid token is left.

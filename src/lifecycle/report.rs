@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     conditions::{self, Says, View},
-    device, facts, schedule,
+    device, facts, foresight, schedule,
     world::{Binding, Generation, Plan, PlanRefusal, SignInBy, Slot, TokenSecret, World},
 };
 use crate::api::{
@@ -88,7 +88,10 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
             account: account.or(known.account.clone()),
             grant_time: granted.map(whole_second).or(known.grant_time),
             generation: Some(i64::try_from(newest.0).unwrap_or(i64::MAX)),
-            ..known
+            expiration_time: match &world.plan {
+                Ok(plan) => foresight::end(world, plan, now).map(|end| whole_second(end.at)),
+                Err(_) => known.expiration_time,
+            },
         });
     }
     let will_not_be_met = facts::refresh_requested(world) && answers_requests(standing);
@@ -190,7 +193,7 @@ fn of_published(token: &TokenSecret, plan: &Plan, world: &World) -> TokenStatus 
         issue_time,
         expiration_time: life.map(|life| whole_second(life.expires)),
         // No pass looks between two seconds.
-        renewal_time: life.map(|life| next_second(schedule::due(&life, plan.renew_before, jitter))),
+        renewal_time: life.map(|life| next_second(foresight::due(&life, token.record.ends.as_ref(), plan, jitter))),
         scopes: token.record.scopes.clone(),
         refresh_count: Some(if same { counted } else { counted.saturating_add(1) }),
     }

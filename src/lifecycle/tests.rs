@@ -5,6 +5,7 @@ mod binding;
 mod conflicts;
 mod direct;
 mod farewell;
+mod foresight;
 mod lives;
 mod messages;
 mod play;

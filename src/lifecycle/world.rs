@@ -270,6 +270,29 @@ pub struct Record {
     pub upkeep: Upkeep,
     /// The request for a refresh that the newest answer met. The status says it too, but may fail to be written (invariant 9).
     pub request: Option<String>,
+    /// When the refresh token ends by itself; none where nobody says so.
+    pub ends: Option<GrantEnd>,
+}
+
+/// When a refresh token ends by itself, used or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantEnd {
+    /// From when on it is refused.
+    pub at: Timestamp,
+    /// When that was first known: where each refresh brings a later end, with the newest one.
+    pub since: Timestamp,
+    /// Who says so.
+    pub told_by: EndToldBy,
+}
+
+/// Who says when a refresh token ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndToldBy {
+    /// The provider, in its answer.
+    Provider,
+    /// The catalogue, of all refresh tokens of this provider.
+    Catalogue,
 }
 
 /// The grant Secret: it exists where the provider rotates, might rotate, or once did.
@@ -429,6 +452,8 @@ pub struct Plan {
     pub rotation: Rotation,
     /// How long a spent refresh token is still answered, where that is known.
     pub reuse_grace: Option<SignedDuration>,
+    /// What limits refreshes, and what ends a grant by itself.
+    pub limits: Limits,
     /// The wish of `spec.renewBefore`.
     pub renew_before: Option<SignedDuration>,
     /// What becomes of the grant Secret when the asset is deleted.
@@ -441,6 +466,21 @@ pub struct Plan {
     pub sign_in: SignInStatus,
     /// The Secrets by name, for messages.
     pub names: Names,
+}
+
+/// What a provider minds, and what ends its grants by themselves, as far as that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The time between two redemptions of one refresh token that the provider never minds.
+    pub refresh_interval: Option<SignedDuration>,
+    /// How long to wait when it asks for fewer requests and does not say how long.
+    pub throttled_for: Option<SignedDuration>,
+    /// A refresh token that is not redeemed for this long is dead.
+    pub max_idle: Option<SignedDuration>,
+    /// It is redeemed by then even where nobody needs the access token.
+    pub keep_alive: Option<SignedDuration>,
+    /// How long it lives while the app is in testing at the provider.
+    pub while_testing: Option<SignedDuration>,
 }
 
 /// What is done with a grant before its asset goes.

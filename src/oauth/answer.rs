@@ -21,7 +21,7 @@ use super::classify::{Cause, Class, ErrorCode, Evidence, Refusal, by_form, by_st
 use super::errors::{Errors, Row, Said};
 use super::headers;
 use super::situation::{Dialect, Situation};
-use crate::api::Reason;
+use crate::{api::Reason, lifecycle::Stated};
 
 /// A description is cut to this many characters.
 const DESCRIPTION_LIMIT: usize = 300;
@@ -69,6 +69,8 @@ pub struct Answer {
     pub id_token: Option<SecretString>,
     /// How long the access token is valid, counted from when it was issued. `None`: not said, or not believable (0, negative, more than ten years).
     pub expires_in: Option<SignedDuration>,
+    /// How long the refresh token lives that is in use from now on, where the server says so: Google's `refresh_token_expires_in`, Keycloak's `refresh_expires_in`.
+    pub refresh_token_life: Option<Stated>,
     /// `Bearer` for all that mail servers take; `Bearer` too where the server does not say. See [`Answer::is_bearer`].
     pub token_type: String,
     /// What was granted. `None`: what was asked for. Servers may answer more, less, or the same under other names.
@@ -156,6 +158,7 @@ fn answer(
         refresh_token,
         id_token: id_token(object),
         expires_in,
+        refresh_token_life: refresh_token_life(object),
         token_type,
         scopes,
         date: headers::date(received.headers),
@@ -186,6 +189,16 @@ pub(super) fn expires_in(object: &Map<String, Value>) -> Option<SignedDuration> 
         .find_map(|name| object.get(name));
     let lifetime = seconds(value)?;
     (lifetime > SignedDuration::ZERO && lifetime <= LONGEST_LIFETIME).then_some(lifetime)
+}
+
+/// Keycloak says 0 where a refresh token has no end. Elsewhere that means nothing, and neither does what is no length.
+fn refresh_token_life(object: &Map<String, Value>) -> Option<Stated> {
+    let stated = |name: &str| Some((name == "refresh_expires_in", seconds(object.get(name))?));
+    let (of_keycloak, life) = stated("refresh_token_expires_in").or_else(|| stated("refresh_expires_in"))?;
+    if life == SignedDuration::ZERO && of_keycloak {
+        return Some(Stated::Never);
+    }
+    (life > SignedDuration::ZERO && life <= LONGEST_LIFETIME).then_some(Stated::In(life))
 }
 
 /// Whole seconds, as a number or as text.

@@ -280,6 +280,7 @@ fn who(reason: &str, class: Option<&str>) -> Who {
             | Reason::SeedRequired
             | Reason::SeedRejected
             | Reason::GrantRevoked
+            | Reason::GrantEnding
             | Reason::GrantExpired
             | Reason::GrantLost
             | Reason::ScopeNotGranted,

@@ -15,7 +15,8 @@ use url::Url;
 use self::parameters::Values;
 use self::sign_in::Known;
 use super::catalogue::{
-    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, Period, RateLimit, SameAccessToken, SendScope, WayToToken,
+    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Period, RateLimit, SameAccessToken, SendScope,
+    WayToToken,
 };
 use super::hosts::Authority;
 use super::servers::{IMAP, POP3, Protocol, SMTP, Server, is_offered, server};
@@ -96,9 +97,33 @@ pub struct Limits {
     /// It should be redeemed by then even where nobody needs the access token.
     pub keep_alive: Option<SignedDuration>,
     /// It ends then, used or not.
-    pub lifetime: Option<SignedDuration>,
+    pub lifetime: KnownLife,
     /// The same while the app is in testing at the provider, which it does not say.
     pub while_testing: Option<SignedDuration>,
+}
+
+/// How long a refresh token lives from the answer on that brought it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KnownLife {
+    /// Nobody says, or it has no end.
+    #[default]
+    Unknown,
+    /// So long.
+    For(SignedDuration),
+    /// As long as the access token that came with it.
+    AsAccessToken,
+}
+
+impl KnownLife {
+    /// How long the refresh token of an answer lives whose access token lives for `access`.
+    #[must_use]
+    pub const fn in_an_answer(self, access: SignedDuration) -> Option<SignedDuration> {
+        match self {
+            Self::Unknown => None,
+            Self::For(life) => Some(life),
+            Self::AsAccessToken => Some(access),
+        }
+    }
 }
 
 /// Why a spec cannot be carried out as written. Each message names the field, what was found and what is accepted.
@@ -435,7 +460,11 @@ fn limits(entry: &Entry) -> Limits {
         throttled_for: length(entry.refresh.throttled_for),
         max_idle: length(life.max_idle),
         keep_alive: length(life.keep_alive),
-        lifetime: length(life.lifetime),
+        lifetime: match (life.lifetime, life.lives_as) {
+            (Some(period), _) => KnownLife::For(period.0),
+            (None, Some(LivesAs::AccessToken)) => KnownLife::AsAccessToken,
+            (None, None) => KnownLife::Unknown,
+        },
         while_testing: length(life.while_testing),
     }
 }

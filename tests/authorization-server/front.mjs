@@ -163,6 +163,11 @@ export class Front {
       for (const name of response.getHeaderNames()) response.removeHeader(name);
       return answer(fault, response);
     }
+    if (fault.action === 'amend') {
+      const body = Buffer.from(JSON.stringify({...JSON.parse(data[0]), ...fault.fields}));
+      response.setHeader('content-length', body.length);
+      return end(body);
+    }
     end(...data);
   }
 

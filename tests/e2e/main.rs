@@ -16,6 +16,7 @@ mod deploy;
 mod direct;
 mod errors;
 mod farewell;
+mod foresight;
 mod harness;
 mod hosts;
 mod inputs;

@@ -171,6 +171,7 @@ impl Pass {
                 ..noted
             },
             default_lifetime: resolved.endpoints.default_lifetime,
+            refresh_token_life: resolved.endpoints.limits.lifetime,
             permit,
             last_try: if lifecycle::gives_up(world, &redeem.source) {
                 LastTry::Yes

@@ -6,9 +6,9 @@ use crate::{
     api::{EmailAssetStatus, FailureClass, Reason, Rotation, SignInStatus},
     lifecycle::{
         Account, Activity, Attempt, AttemptHolder, Binding, DeviceAuthorization, Failure, Farewell, Fingerprint,
-        Generation, GrantSecret, Handover, Hold, Input, InputVersion, InputsSeen, Lifetime, Names, Plan, PlanRefusal,
-        Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot, Source,
-        TokenSecret, Upkeep, Verdict, World, decide, note_failure, note_success, status,
+        Generation, GrantSecret, Handover, Hold, Input, InputVersion, InputsSeen, Lifetime, Limits, Names, Plan,
+        PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot,
+        Source, TokenSecret, Upkeep, Verdict, World, decide, note_failure, note_success, status,
     },
 };
 
@@ -30,6 +30,7 @@ pub(super) fn plan() -> Plan {
         question: None,
         rotation: Rotation::None,
         reuse_grace: None,
+        limits: Limits::default(),
         renew_before: None,
         retention: Retention::Stays,
         farewell: Farewell::Silent,
@@ -294,6 +295,7 @@ impl World {
             account: None,
             upkeep: Upkeep::Rotating,
             request: None,
+            ends: None,
         };
         let mut published = record.clone();
         if rotates {

@@ -399,3 +399,27 @@ proptest! {
         assert_no_part_of(&token, &printed);
     }
 }
+
+#[test]
+fn how_long_the_refresh_token_lives_is_read_under_both_names_and_never_guessed() {
+    let life = |member: &str| {
+        let body = format!(r#"{{"access_token":"at","expires_in":300{member}}}"#);
+        parse_body(200, body.as_bytes()).unwrap().refresh_token_life
+    };
+    let seconds = |count| Some(Stated::In(SignedDuration::from_secs(count)));
+    assert_eq!(life(r#","refresh_token_expires_in":604799"#), seconds(604_799));
+    assert_eq!(life(r#","refresh_expires_in":"1800""#), seconds(1800));
+    assert_eq!(life(r#","refresh_expires_in":0"#), Some(Stated::Never));
+    for nothing in [
+        "",
+        r#","refresh_token_expires_in":0"#,
+        r#","refresh_token_expires_in":-1"#,
+        r#","refresh_expires_in":-1"#,
+        r#","refresh_expires_in":null"#,
+        r#","refresh_token_expires_in":"soon""#,
+        r#","refresh_token_expires_in":1e300"#,
+        r#","refresh_token_expires_in":1798761600000"#,
+    ] {
+        assert_eq!(life(nothing), None, "{nothing}");
+    }
+}

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Confidence, Entry, EntryIdentity, EntryServer, Parameter, SameAccessToken, SendScope, WayToToken};
+use super::{
+    Confidence, Entry, EntryIdentity, EntryServer, LivesAs, Parameter, SameAccessToken, SendScope, WayToToken,
+};
 use crate::api::{ClientAuthentication, Grant, Rotation};
 
 /// One thing that is known about a provider.
@@ -298,6 +300,9 @@ impl Told<'_> {
         let life = &self.entry.refresh_token;
         let mut parts = Vec::new();
         parts.extend(life.lifetime.map(|period| format!("ends after {period}")));
+        if life.lives_as == Some(LivesAs::AccessToken) {
+            parts.push("lives as long as the access token that came with it".to_owned());
+        }
         parts.extend(
             life.max_idle
                 .map(|period| format!("dies when it is not used for {period}")),

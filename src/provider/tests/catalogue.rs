@@ -442,8 +442,9 @@ fn limits_reach_those_who_keep_them() {
     );
     assert_eq!(
         (limits("authentik").lifetime, limits("authentik").keep_alive),
-        (days(30), None)
+        (KnownLife::For(jiff::SignedDuration::from_hours(30 * 24)), None)
     );
+    assert_eq!(limits("yandex").lifetime, KnownLife::AsAccessToken);
     assert_eq!(elsewhere("https://id.example.com/token").limits, Limits::default());
     let moved = json!({"tokenURL": "https://id.example.com/token"});
     assert_eq!(

@@ -207,6 +207,8 @@ pub(crate) enum Action {
         /// Milliseconds between two times.
         trickle: u64,
     },
+    /// Send the server's own answer with these members laid over it. Strikes [`Step::After`].
+    Amend { fields: Value },
 }
 
 impl Action {
