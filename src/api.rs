@@ -37,7 +37,7 @@ pub use provider::{
     NamespaceSelector, ProviderOAuth2,
 };
 pub use spec::{
-    ClientAuthentication, EmailAsset, EmailAssetSpec, Grant, GrantDeletionPolicy, KeyRef, MailServer, NameRef, OAuth2,
+    ClientAuthentication, EmailAsset, EmailAssetSpec, Format, Grant, GrantDeletionPolicy, KeyRef, MailServer, NameRef, OAuth2,
     Rotation, Security, TokenSecret,
 };
 pub use status::{

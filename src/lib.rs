@@ -6,6 +6,7 @@
 pub mod api;
 pub mod cli;
 pub mod controller;
+pub mod formats;
 pub mod leader;
 pub mod lifecycle;
 mod listener;
@@ -13,6 +14,7 @@ pub mod oauth;
 pub mod operator;
 pub mod plugin;
 pub mod provider;
+pub mod sasl;
 pub mod signin;
 pub mod store;
 pub mod telemetry;

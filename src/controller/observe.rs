@@ -12,6 +12,7 @@ use crate::{
     api::{
         self, EmailAsset, EmailAssetSpec, EmailProvider, GrantDeletionPolicy, Reason, SignInStatus, duration, names,
     },
+    formats::{self, Mailbox, Outline},
     lifecycle::{
         self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Limits,
         Names, Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source,
@@ -55,13 +56,28 @@ impl Pass {
         };
         self.check_inputs_are_not_ours().map_err(invalid)?;
         self.check_hosts(&endpoints)?;
-        let rendering = rendering(&asset.spec, &endpoints);
+        let formats = self
+            .formats(&endpoints)
+            .map_err(|refusal| invalid(refusal.to_string()))?;
+        let rendering = rendering(&asset.spec, &endpoints, formats);
         let plan = self.plan(&endpoints, &rendering);
         Ok(Resolved {
             endpoints,
             rendering,
             plan,
         })
+    }
+
+    /// The ready-made keys that the spec asks for.
+    fn formats(&self, endpoints: &Endpoints) -> Result<Option<Outline>, formats::Refusal> {
+        let secret = &self.asset.token_secret_name();
+        let wanted = self
+            .asset
+            .spec
+            .secret
+            .as_ref()
+            .map_or(&[][..], |secret| &secret.formats);
+        Outline::new(wanted, &Mailbox::of(secret, endpoints))
     }
 
     /// What the spec means under an `EmailProvider`, if its rules cover the asset. They are asked first: whoever may not use it learns nothing else about it.
@@ -672,8 +688,11 @@ fn limits(of: &provider::Limits) -> Limits {
 }
 
 /// What surrounds the token in the Secret.
-fn rendering(spec: &EmailAssetSpec, endpoints: &Endpoints) -> Rendering {
-    let mut rendering = Rendering::default();
+fn rendering(spec: &EmailAssetSpec, endpoints: &Endpoints, formats: Option<Outline>) -> Rendering {
+    let mut rendering = Rendering {
+        formats,
+        ..Rendering::default()
+    };
     rendering.settings.insert("email".to_owned(), endpoints.email.clone());
     rendering
         .settings

@@ -15,7 +15,7 @@ use url::Url;
 use self::parameters::Values;
 use self::sign_in::Known;
 use super::catalogue::{
-    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Period, RateLimit, SameAccessToken, SendScope,
+    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Mechanism, Period, RateLimit, SameAccessToken, SendScope,
     WayToToken,
 };
 use super::hosts::Authority;
@@ -79,6 +79,8 @@ pub struct Endpoints {
     pub imap: Option<Server>,
     /// The POP3 server.
     pub pop3: Option<Server>,
+    /// What the provider's mail servers offer for logging in with a token, best first. Empty: nobody knows.
+    pub mechanisms: Vec<Mechanism>,
     /// How a person signs in.
     pub sign_in: SignIn,
     /// The catalogue entry's own hosts: they may receive credentials without being named by the Secret.
@@ -409,6 +411,9 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         smtp: mail_server(&SMTP, spec.smtp.as_ref(), |entry| entry.smtp.as_ref())?,
         imap: mail_server(&IMAP, spec.imap.as_ref(), |entry| entry.imap.as_ref())?,
         pop3: mail_server(&POP3, spec.pop3.as_ref(), |entry| entry.pop3.as_ref())?,
+        mechanisms: provider
+            .map(|provider| provider.entry.mechanisms.clone())
+            .unwrap_or_default(),
         refresh_scopes: match provider.map(|provider| provider.entry.refresh.send_scope) {
             Some(SendScope::Never) => Vec::new(),
             Some(SendScope::Requested) | None => scopes.clone(),

@@ -1,20 +1,22 @@
-//! The bytes with which a mail client logs in with a token. Base64 without line breaks, as IMAP, SMTP and POP3 take it as an initial response.
+//! The bytes with which a mail client logs in with a token: for what is written into Secrets, for what the plugin prints, for whoever logs in. Base64 without line
+//! breaks, as IMAP, SMTP and POP3 take it as an initial response or after the server's empty challenge.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
 
 /// A server, for OAUTHBEARER.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Server {
+pub struct Server {
     /// Host name.
-    pub(super) host: String,
+    pub host: String,
     /// Port.
-    pub(super) port: u16,
+    pub port: u16,
 }
 
 /// XOAUTH2 (developers.google.com: Gmail XOAUTH2 protocol; learn.microsoft.com: authenticate with OAuth). It has no escapes, so a user name with its separator
 /// cannot be said: none.
-pub(super) fn xoauth2(user: &str, token: &SecretString) -> Option<SecretString> {
+#[must_use]
+pub fn xoauth2(user: &str, token: &SecretString) -> Option<SecretString> {
     let token = token.expose_secret();
     let sayable = !user.contains('\u{1}') && !token.contains('\u{1}');
     sayable.then(|| {
@@ -25,7 +27,8 @@ pub(super) fn xoauth2(user: &str, token: &SecretString) -> Option<SecretString> 
 }
 
 /// OAUTHBEARER (RFC 7628 section 3.1) without channel binding. None where something cannot be said.
-pub(super) fn oauthbearer(user: &str, server: Option<&Server>, token: &SecretString) -> Option<SecretString> {
+#[must_use]
+pub fn oauthbearer(user: &str, server: Option<&Server>, token: &SecretString) -> Option<SecretString> {
     let token = token.expose_secret();
     let host = server.map(|server| server.host.as_str()).unwrap_or_default();
     if [user, host, token].iter().any(|part| part.contains('\u{1}')) {
