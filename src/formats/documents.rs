@@ -65,10 +65,10 @@ pub(super) fn as_json(key: &str, document: &impl Serialize) -> (String, SecretSt
 }
 
 pub(super) fn env(facts: &Facts, issued: &Issued<'_>) -> (String, SecretString) {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     let mut set = |name: &str, value: &str| {
         let quoted = value.replace('\'', r"'\''");
-        text.push_str(&format!("EMAILASSET_{name}='{quoted}'\n"));
+        lines.push(format!("EMAILASSET_{name}='{quoted}'\n"));
     };
     set("ACCESS_TOKEN", issued.token.expose_secret());
     set("TOKEN_TYPE", issued.token_type);
@@ -84,5 +84,5 @@ pub(super) fn env(facts: &Facts, issued: &Issued<'_>) -> (String, SecretString) 
         set(&format!("{protocol}_SECURITY"), login.server.security.as_str());
         set(&format!("{protocol}_USERNAME"), &login.server.username);
     }
-    (ENV_KEY.to_owned(), SecretString::from(text))
+    (ENV_KEY.to_owned(), SecretString::from(lines.concat()))
 }
