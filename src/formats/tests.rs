@@ -297,6 +297,9 @@ fn a_word_that_would_become_a_line_of_its_own_is_refused_by_every_format() {
     for evil in [
         "a@example.com\npasswordeval curl evil.example",
         "a@example.com\r\nPassCmd x",
+        "a\nb@example.com",
+        "a\rb@example.com",
+        "a\tb@example.com",
         "a b@example.com",
         "a\"b@example.com",
         "a'b@example.com",
@@ -344,15 +347,23 @@ fn a_word() -> impl Strategy<Value = String> {
         // What the API accepts.
         "[!#%&(-,./0-9:-@A-Z^_a-z{|}~][!#%&(-@A-Z^_a-z{|}~-]{0,40}",
         // What it does not.
+        "[a-z]{1,5}[\\n\\r\\t ][a-z]{1,20}",
         ".{0,40}",
         "[a-z]{1,5}[\\x00-\\x20\"'`$\\\\\\[\\]][a-z ]{1,20}",
     ]
 }
 
+/// Mostly one that is fine, or no file would ever be made.
+fn a_host() -> impl Strategy<Value = String> {
+    prop_oneof![4 => "[a-z0-9]{1,10}([.][a-z-]{1,5})?", 1 => a_word()]
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1024))]
+
     /// Whatever stands in the spec: a file either is the file that it should be, word for word, or is not made.
     #[test]
-    fn a_word_stands_for_itself_or_is_refused(email in a_word(), username in a_word(), host in a_word(), token in "[!-~]{1,60}") {
+    fn a_word_stands_for_itself_or_is_refused(email in a_word(), username in a_word(), host in a_host(), token in "[!-~]{1,60}") {
         const PLACES: [&str; 3] = ["EMAIL", "USERNAME", "HOST"];
         let plain = Words::with(PLACES[0], PLACES[1], PLACES[2]);
         let words = Words::with(&email, &username, &host);
