@@ -509,6 +509,21 @@ async fn one_that_is_broken_takes_no_valid_token_away_and_a_new_one_takes_in_nob
     }
     assert_eq!(shared.token("alice").await.data, before.data);
 
+    // A way that the provider does not offer is the asset's choice, and it is said whose field that is.
+    let gmail = json!({"provider": "google", "oauth2": {"tokenURL": null, "rotation": null}, "allow": [
+        {"namespaces": {"names": [shared.team]}, "mailboxes": ["dora@example.com"]},
+    ]});
+    shared.apply_provider_with("gmail", gmail).await;
+    shared
+        .apply_asset("dora", "gmail", json!({"grant": "DeviceCode"}))
+        .await;
+    let said = shared.wait("dora", Ready, "False", "ProviderNotReady").await;
+    let message = condition(&said, Ready).unwrap().2;
+    assert!(
+        message.contains("spec.oauth2.grant is DeviceCode") && message.contains("is this asset's"),
+        "{message}"
+    );
+
     let still = shared.assets.get("carol").await.unwrap();
     assert_eq!(still.metadata.resource_version, alone.metadata.resource_version);
     assert_eq!(
