@@ -22,6 +22,10 @@ pub struct EmailAssetStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
+    /// Where the settings come from: an entry of the catalogue, such as `google`; an `EmailProvider`, as `emp/` and its name; or the host of a server of your own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+
     /// The published access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenStatus>,

@@ -53,7 +53,7 @@ impl Pass {
                 });
             }
         };
-        self.check_inputs_are_not_ours().map_err(invalid)?;
+        self.check_inputs_are_not_ours()?;
         self.check_hosts(&endpoints)?;
         let rendering = rendering(&asset.spec, &endpoints);
         let plan = self.plan(&endpoints, &rendering);
@@ -89,8 +89,13 @@ impl Pass {
             let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
             not_ready(sentences.join(" "))
         })?;
-        let endpoints = provider::resolve_under(name, spec, &self.context.catalogue)
-            .map_err(|error| not_ready(format!("{error}.")))?;
+        let endpoints = provider::resolve_under(name, spec, &self.context.catalogue).map_err(|error| {
+            if error.is_about_the_way() {
+                does_not_fit(name, &error)
+            } else {
+                not_ready(format!("{error}."))
+            }
+        })?;
         // A grant may be older than the asset's way to this provider.
         if let Slot::Ours(grant) = self.grant_slot()
             && let Some(account) = &grant.record.account
@@ -229,18 +234,28 @@ impl Pass {
     }
 
     /// Our own Secrets hold other assets' tokens: a person who may edit assets but not read Secrets must not get at them by naming one as an input.
-    fn check_inputs_are_not_ours(&self) -> Result<(), String> {
+    fn check_inputs_are_not_ours(&self) -> Result<(), PlanRefusal> {
         let client = self.client_key().map(|key| ("spec.oauth2.clientCredentialsRef", key));
         let seed = self
             .seed_place()
             .map(|(secret, _)| ("spec.oauth2.refreshTokenSecretRef", secret));
         for (field, key) in client.into_iter().chain(seed) {
             let kind = self.context.index.get(&key).map(|seen| seen.kind());
-            if matches!(kind, Some(Kind::Grant | Kind::Token | Kind::Response)) {
-                return Err(format!(
-                    "{field} names Secret {key}, which the operator itself writes; expected a Secret that you made. Name another Secret there."
-                ));
+            if !matches!(kind, Some(Kind::Grant | Kind::Token | Kind::Response)) {
+                continue;
             }
+            return Err(match &self.backing {
+                Backing::Shared(provider) if self.client_key().as_ref() == Some(&key) => PlanRefusal {
+                    reason: Reason::ProviderNotReady,
+                    message: without_client(provider),
+                },
+                _ => PlanRefusal {
+                    reason: Reason::InvalidSpec,
+                    message: format!(
+                        "{field} names Secret {key}, which the operator itself writes; expected a Secret that you made. Name another Secret there."
+                    ),
+                },
+            });
         }
         Ok(())
     }
@@ -412,13 +427,7 @@ impl Pass {
         };
         let input = self.own_client_input(&key);
         match (&self.backing, input) {
-            // What is wrong with its Secret is told to those who may read it: in the status of the EmailProvider.
-            (Backing::Shared(provider), Input::Unusable(_)) => {
-                let name = provider.metadata.name.as_deref().unwrap_or_default();
-                Input::Unusable(format!(
-                    "The OAuth client of EmailProvider {name} is missing or cannot be used. A cluster admin sees why: kubectl get emailprovider {name} -o wide"
-                ))
-            }
+            (Backing::Shared(provider), Input::Unusable(_)) => Input::Unusable(without_client(provider)),
             (_, input) => input,
         }
     }
@@ -644,6 +653,24 @@ pub(super) fn called(provider: &EmailProvider) -> String {
         "EmailProvider {}",
         provider.metadata.name.as_deref().unwrap_or_default()
     )
+}
+
+/// What is wrong with the client's Secret is told to those who may read it: in the status of the `EmailProvider`.
+fn without_client(provider: &EmailProvider) -> String {
+    let name = provider.metadata.name.as_deref().unwrap_or_default();
+    format!(
+        "The OAuth client of EmailProvider {name} is missing or cannot be used. A cluster admin sees why: kubectl get emailprovider {name} -o wide"
+    )
+}
+
+/// The asset asks for a way that its `EmailProvider` does not have. Either of them may have changed, so it takes no valid token away.
+fn does_not_fit(provider: &str, error: &provider::ResolveError) -> PlanRefusal {
+    PlanRefusal {
+        reason: Reason::ProviderNotReady,
+        message: format!(
+            "EmailProvider {provider} does not have what this asset asks for: {error}. The first field named is this asset's; name another way there, or ask a cluster admin to change the EmailProvider: kubectl edit emailprovider {provider}"
+        ),
+    }
 }
 
 fn of_owner(what: &str, seen: &Seen) -> String {

@@ -179,6 +179,7 @@ impl Pass {
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
+            status.provider = self.written.spec.settings_from(status.endpoints.as_ref());
             if !super::status::write(
                 &self.context,
                 &self.key,

@@ -490,6 +490,14 @@ fn check_grant(grant: Grant, at_home: Option<Provider<'_>>) -> Result<(), Resolv
     })
 }
 
+impl ResolveError {
+    /// Whether it is about the way that the asset itself has chosen: its grant, or what becomes of that in the end.
+    #[must_use]
+    pub const fn is_about_the_way(&self) -> bool {
+        matches!(self, Self::GrantNotOffered { .. } | Self::NoRevocationUrl { .. })
+    }
+}
+
 impl Endpoints {
     /// As it stands in `status.endpoints`, with the client authentication in use once that is known.
     #[must_use]

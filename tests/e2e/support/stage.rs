@@ -83,6 +83,20 @@ impl Stage {
         }
     }
 
+    /// The same stage for objects of another namespace; operators are this stage's own business.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
+        Self {
+            cluster: self.cluster,
+            namespace: namespace.to_owned(),
+            server: self.server.for_this_test(),
+            assets: Api::namespaced(self.client.clone(), namespace),
+            secrets: Api::namespaced(self.client.clone(), namespace),
+            client: self.client.clone(),
+            spool: self.spool.clone(),
+            kubeconfig: self.kubeconfig.clone(),
+        }
+    }
+
     /// An operator with this stage's spool.
     pub(crate) async fn operator(&self) -> Operator {
         self.operator_with(&[], &[]).await
