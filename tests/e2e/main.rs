@@ -28,6 +28,7 @@ mod replicas;
 mod resource;
 mod secrecy;
 mod secrets;
+mod servers;
 mod signin;
 mod slow_host;
 mod support;

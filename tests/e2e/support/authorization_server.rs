@@ -498,7 +498,7 @@ impl AuthorizationServer {
     }
 }
 
-fn http_client() -> Client {
+pub(super) fn http_client() -> Client {
     let authority = Certificate::from_pem(Certificates::shared().authority_pem.as_bytes()).expect("a certificate");
     Client::builder()
         .tls_certs_only([authority])

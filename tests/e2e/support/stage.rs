@@ -159,15 +159,19 @@ impl Stage {
         operator
     }
 
-    /// Makes or changes a Secret that people write.
+    /// Makes or changes a Secret that people write, for this stage's authorization server.
     pub(crate) async fn put_secret(&self, name: &str, data: &Value) {
+        self.put_secret_for(&self.host(), name, data).await;
+    }
+
+    /// The same, for another server.
+    pub(crate) async fn put_secret_for(&self, hosts: &str, name: &str, data: &Value) {
         for secret in ["refresh_token", "client_secret"]
             .iter()
             .filter_map(|key| data[key].as_str())
         {
             note_secret(secret);
         }
-        let hosts = self.host();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": name, "annotations": {"emailasset.dev/hosts": hosts}},
