@@ -9,6 +9,7 @@ pub mod controller;
 pub mod leader;
 pub mod lifecycle;
 mod listener;
+pub mod mail;
 pub mod oauth;
 pub mod operator;
 pub mod outbound;

@@ -62,6 +62,7 @@ const ROOMS: &[Room] = &[
     Room { name: "outbound",  rooms: &[],                                  kube: Kube::Types,  never: &["reqwest"] },
     Room { name: "oauth",     rooms: &["api", "lifecycle", "provider", "outbound"], kube: Kube::Types, never: &[] },
     Room { name: "sasl",      rooms: &[],                                  kube: Kube::Types,  never: EFFECTS },
+    Room { name: "mail",      rooms: &["api", "outbound", "sasl"],         kube: Kube::Types,  never: &["reqwest"] },
     Room { name: "store",     rooms: &["api", "lifecycle", "provider", "oauth"], kube: Kube::Client, never: &["reqwest"] },
     Room { name: "signin",    rooms: &["api", "lifecycle", "provider", "listener"], kube: Kube::Types,  never: &["reqwest"] },
     Room { name: "leader",    rooms: &[],                                  kube: Kube::Client, never: &["reqwest"] },
