@@ -193,7 +193,8 @@ impl<'a> Talk<'a> {
                 let challenge = Challenge::read(&text, self.wire.scribe);
                 self.wire.scribe.note(challenge.to_string());
                 let last_word = SecretString::from(mechanism.last_word());
-                match self.go_on(&last_word, mechanism.last_word()).await? {
+                let shown = Some(mechanism.last_word()).filter(|word| !word.is_empty());
+                match self.go_on(&last_word, shown.unwrap_or("<an empty line>")).await? {
                     Turn::Done(answer) => (answer, Some(challenge)),
                     Turn::More(_) => return Err(self.failure(Broken::Nonsense("it asks on and on"))),
                 }

@@ -586,7 +586,7 @@ S: A1 OK Thats all she wrote! d2e1a72fcca58-7b1mb1
 C: A2 AUTHENTICATE XOAUTH2 <support@example.com and a token of 28 bytes, in base64>
 S: + eyJzdGF0dXMiOiI0MDAiLCJzY2hlbWVzIjoiQmVhcmVyIiwic2NvcGUiOiJodHRwczovL21haWwuZ29vZ2xlLmNvbS8ifQ==
 -- which says: status 400, the scope is https://mail.google.com/
-C: 
+C: <an empty line>
 S: A2 NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)
 C: A3 LOGOUT
 -- The mail server refuses the credential. Most often somebody else than the login name signed in, the token lacks the scope for mail, or a right given lately has not reached the server yet.

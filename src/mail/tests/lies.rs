@@ -3,13 +3,23 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::server::{Case, Certificate, USER, password, token};
 use crate::api::Security;
 use crate::mail::Meaning::{self, *};
 use crate::mail::Protocol::{self, Imap, Pop3, Smtp};
-use crate::mail::{Credential, Login, MailClient, MailServer, MailSettings, QuotedPorts, Speaker, Standing, Step};
+use crate::mail::talk::{Failure, Talk};
+use crate::mail::transcript::Scribe;
+use crate::mail::wire::Wire;
+use crate::mail::{
+    Credential, Limits, Login, MailClient, MailServer, MailSettings, Mechanism, QuotedPorts, Speaker, Standing, Step,
+    Transcript,
+};
 use crate::outbound::PrivateAddresses;
 
 const IMAP: &str = "S: * OK hi\nC: CAPABILITY\nS: * CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2\nS: {tag} OK\nC: AUTHENTICATE XOAUTH2 ...\n";
@@ -490,4 +500,72 @@ fn every_meaning_has_a_name_of_its_own_and_a_sentence() {
         None
     );
     assert_ne!(Speaker::Client, Speaker::Server);
+}
+
+/// What the lines of servers are made of.
+#[rustfmt::skip]
+const PIECES: &[&str] = &[
+    "* OK ", "* BYE ", "* NO ", "* CAPABILITY ", "IMAP4rev1 SASL-IR AUTH=XOAUTH2", "A1 ", "A2 ", "A3 ", "OK ", "NO ", "BAD ", "{3}", "{99999999999999999999}", "{", "}",
+    "220 ", "220-", "250 ", "250-", "AUTH XOAUTH2", "334 ", "235 ", "535 5.7.8 ", "999 ", "22", "+OK ", "-ERR ", "+ ", "+", "SASL XOAUTH2", ".", "eyJzdGF0dXMiOjQwMX0=",
+    "=", "\u{1}", "\0", "\u{e9}", "\u{202e}", "ya29.a-token-of-thirty-bytes", " ", "\n", "\r",
+];
+
+/// Answers of a server: mostly lines, mostly made of what servers say.
+fn answers() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        6 => select(PIECES).prop_map(|piece| piece.as_bytes().to_vec()),
+        4 => Just(b"\r\n".to_vec()),
+        1 => vec(any::<u8>(), 0..8),
+    ];
+    vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_server_says_the_conversation_ends_and_shows_no_secret(
+        protocol in select(&[Imap, Smtp, Pop3][..]),
+        answers in answers(),
+    ) {
+        let greeting = match protocol {
+            Imap => "* OK hi\r\n* CAPABILITY SASL-IR AUTH=XOAUTH2\r\nA1 OK\r\n",
+            Smtp => "220 hi\r\n250-hi\r\n250 AUTH XOAUTH2\r\n",
+            Pop3 => "+OK hi\r\n+OK\r\nSASL XOAUTH2\r\n.\r\n",
+        };
+        for said in [answers.clone(), [greeting.as_bytes(), &answers].concat()] {
+            let transcript = overheard(protocol, &said);
+            let shown = transcript.to_string();
+            prop_assert!(!shown.contains("a-token-of-thirty"), "{}", shown);
+            prop_assert!(!shown.chars().any(|letter| letter != '\n' && letter.is_control()), "{}", shown);
+        }
+    }
+}
+
+/// The conversation with a server that says all this and closes.
+fn overheard(protocol: Protocol, said: &[u8]) -> Transcript {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let credential = token("ya29.a-token-of-thirty-bytes");
+    let mut scribe = Scribe::new(&credential, true);
+    let server = MailServer {
+        protocol,
+        ..at("localhost", 993)
+    };
+    runtime.block_on(async {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        theirs.write_all(said).await.unwrap();
+        theirs.shutdown().await.unwrap();
+        let end = tokio::time::Instant::now() + Duration::from_secs(60);
+        let wire = Wire::new(Box::new(ours), Limits::default(), end, &mut scribe);
+        let mut talk = Talk::new(wire, &server, "127.0.0.1:1".parse().unwrap());
+        let _: Result<(), Failure> = async {
+            talk.greeting().await?;
+            let offer = talk.offer().await?;
+            talk.authenticate(Mechanism::XOAuth2, &offer, &credential).await?;
+            talk.prove().await
+        }
+        .await;
+    });
+    scribe.into_transcript()
 }

@@ -181,7 +181,10 @@ impl Actor {
                 Err(Ended::Deviation(deviation)) => return Err(deviation),
             }
         }
-        let heard_last = script.lines().next_back().is_some_and(|line| line.trim().starts_with("C:"));
+        let heard_last = script
+            .lines()
+            .next_back()
+            .is_some_and(|line| line.trim().starts_with("C:"));
         if !heard_last {
             let _ = self.line().await;
         }
