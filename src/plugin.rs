@@ -21,7 +21,6 @@ mod providers;
 mod proxy;
 mod refresh;
 mod report;
-mod sasl;
 mod status;
 mod story;
 mod table;

@@ -15,7 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-pub use super::echo::SecretsInPlay;
+pub use crate::outbound::SecretsInPlay;
+use crate::outbound::words;
 
 use super::classify::{Cause, Class, ErrorCode, Evidence, Refusal, by_form, by_status, by_unknown_error, plain_reason};
 use super::errors::{Errors, Row, Said};
@@ -445,24 +446,9 @@ fn named_error(fields: &Map<String, Value>) -> Option<NamedError> {
     }
 }
 
-/// Words that can be shown: one line, bounded, without control characters and without those that turn the direction of text.
-/// HTML is not shown at all.
+/// A description as it can be shown.
 pub(super) fn quotable(description: &str) -> Option<String> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let visible: String = description
-        .chars()
-        .take(4 * DESCRIPTION_LIMIT)
-        .map(|c| if hidden(c) { ' ' } else { c })
-        .collect();
-    let line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    let html = line.to_ascii_lowercase();
-    if line.is_empty() || html.contains("<html") || html.contains("<!doctype") {
-        return None;
-    }
-    Some(line.chars().take(DESCRIPTION_LIMIT).collect())
+    words::quotable(description, DESCRIPTION_LIMIT)
 }
 
 #[cfg(test)]

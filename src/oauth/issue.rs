@@ -11,10 +11,10 @@ use url::{Url, form_urlencoded};
 
 use super::answer::SecretsInPlay;
 use super::assertion::{self, ServiceAccount};
-use super::certificates::CaBundle;
 use super::redeem::{Outcome, TokenClient};
 use super::request::{self, ClientCredentials, RequestError};
 use super::situation::Situation;
+use crate::outbound::CaBundle;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 

@@ -21,10 +21,10 @@ use url::{Url, form_urlencoded};
 
 use super::answer::SecretsInPlay;
 use super::assertion::{self, ClientKey};
-use super::certificates::CaBundle;
 use super::device::{DevicePoll, DeviceRequest};
 use super::exchange::CodeExchange;
 use super::revoke::Revocation;
+use crate::outbound::CaBundle;
 
 /// How a client proves itself to the token endpoint (RFC 6749 section 2.3, RFC 7523 section 2.2).
 #[derive(Debug, Clone)]

@@ -4,11 +4,11 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::answer::SecretsInPlay;
-use super::certificates::CaBundle;
 use super::classify::{Class, Refusal};
 use super::redeem::{self, TokenClient, TransportFailure};
 use super::request::{self, ClientCredentials};
 use super::situation::Situation;
+use crate::outbound::CaBundle;
 
 /// All that giving a token back needs. The caller has checked that the credentials may go to this host (invariant 11).
 #[derive(Debug, Clone)]

@@ -9,11 +9,11 @@ use secrecy::{ExposeSecret, SecretString};
 use super::arguments::{Protocol, TokenArguments, TokenFormat};
 use super::cluster::{Cluster, SECRETS};
 use super::exit::{Exit, Problem};
-use super::sasl::{self, Server};
 use super::story::in_short;
 use super::terminal::{Screen, print, tell};
 use super::words::distance;
 use crate::api::names;
+use crate::sasl::{self, Server};
 use crate::store::token::keys;
 
 /// Prints it.

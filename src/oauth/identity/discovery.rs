@@ -8,8 +8,8 @@ use url::Url;
 
 use super::documents::{self, DocumentError};
 use crate::oauth::answer;
-use crate::oauth::certificates::CaBundle;
 use crate::oauth::redeem::TokenClient;
+use crate::outbound::CaBundle;
 use crate::provider::NamesIssuer;
 
 /// What an issuer says about itself. Nothing here has been checked against [`crate::provider::HostPolicy`].

@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::oauth::answer::{self, Completeness, SecretsInPlay};
-use crate::oauth::certificates::CaBundle;
 use crate::oauth::redeem::{TokenClient, TransportFailure};
 use crate::oauth::request::RequestError;
+use crate::outbound::CaBundle;
 
 /// For how long a document is used again. Providers announce new keys long before they sign with them, and an unknown key is looked up at once.
 const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
