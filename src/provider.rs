@@ -20,7 +20,7 @@ pub use catalogue::{
     Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
 };
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
-pub use resolve::{Endpoints, KnownLife, Limits, ResolveError, resolve, resolve_under};
+pub use resolve::{ClientOwns, Endpoints, KnownLife, Limits, ResolveError, resolve, resolve_under};
 pub use servers::Server;
 pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
 

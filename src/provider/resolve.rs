@@ -491,7 +491,28 @@ fn check_grant(grant: Grant, at_home: Option<Provider<'_>>) -> Result<(), Resolv
 }
 
 impl Endpoints {
+/// What a client has to prove itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientOwns {
+    /// A client secret.
+    Secret,
+    /// A private key, and no secret.
+    Key,
+    /// Neither.
+    Nothing,
+}
+
     /// As it stands in `status.endpoints`, with the client authentication in use once that is known.
+    /// How a client proves itself: as the spec says; else as the provider wants it where there is a secret, and with its key where there is only that.
+    #[must_use]
+    pub fn authentication(&self, owns: ClientOwns) -> ClientAuthentication {
+        self.client_authentication.unwrap_or(match owns {
+            ClientOwns::Secret => self.authentication_with_secret,
+            ClientOwns::Key => ClientAuthentication::PrivateKeyJwt,
+            ClientOwns::Nothing => ClientAuthentication::None,
+        })
+    }
+
     #[must_use]
     pub fn to_status(&self, client_authentication: Option<ClientAuthentication>) -> EndpointsStatus {
         EndpointsStatus {
