@@ -19,7 +19,7 @@ pub use catalogue::{
     ErrorDialect, Evidence, Fact, Host, LivesAs, Mechanism, Offer, Parameter, Period, PersonalTenant, RateLimit,
     Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
 };
-pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
+pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_giving_back, check_hosts};
 pub use resolve::{ClientOwns, Endpoints, KnownLife, Limits, ResolveError, resolve, resolve_under};
 pub use servers::Server;
 pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
