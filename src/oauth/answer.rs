@@ -413,6 +413,11 @@ fn own_code(evidence: Evidence, status: u16, cause: Cause, object: &Result<Map<S
 
 /// An error as the server named it, not yet bounded.
 struct NamedError {
+/// Whether a body names an error, whatever the status says.
+pub(super) fn names_error(body: &[u8]) -> bool {
+    json_object(body).is_ok_and(|fields| named_error(&fields).is_some())
+}
+
     code: String,
     description: Option<String>,
 }

@@ -52,6 +52,8 @@ pub struct Endpoints {
     pub refresh_parameters: Vec<(String, String)>,
     /// Where a token is given back (RFC 7009), if the provider has such an endpoint. The entry's own is at one of
     /// [`own_hosts`](Self::own_hosts).
+    /// Error codes with which that endpoint says that it does not know the token any more.
+    pub revocation_gone: Vec<String>,
     pub revocation_url: Option<Url>,
     /// How the client proves itself, if the spec says so.
     pub client_authentication: Option<ClientAuthentication>,
@@ -403,6 +405,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         same_access_token: home.map(|entry| entry.refresh.same_access_token).unwrap_or_default(),
         limits: facts.map(|provider| limits(provider.entry)).unwrap_or_default(),
         errors: facts.map(|provider| provider.entry.errors).unwrap_or_default(),
+        revocation_gone: home.map(|entry| entry.revocation_gone.clone()).unwrap_or_default(),
         propagation_grace: home.and_then(|entry| length(entry.propagation_grace)),
         assertion: home.and_then(|entry| entry.assertion.clone()),
         revocation_url: revocation_url(&spec.oauth2, home, &values, &token_url)?,

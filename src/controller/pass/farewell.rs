@@ -129,6 +129,7 @@ impl Pass {
             endpoint,
             client,
             refresh_token,
+            gone: resolved.endpoints.revocation_gone.clone(),
             certificate_authority,
         })
     }

@@ -51,6 +51,9 @@ pub struct Entry {
     /// Where a token is given back (RFC 7009); its host is one of the token endpoints'.
     #[serde(rename = "revocationURL", default, skip_serializing_if = "Option::is_none")]
     pub revocation_url: Option<String>,
+    /// With which error codes it says there that it does not know the token any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocation_gone: Vec<String>,
     /// Parameters of the authorization request besides those of the protocol.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub authorization_parameters: BTreeMap<String, String>,

@@ -215,6 +215,14 @@ impl Told<'_> {
                 .device_code_without_secret
                 .as_ref()
                 .map(|what| format!("a sign-in with a code needs a client without a secret; with one {what}")),
+        if !entry.revocation_gone.is_empty() {
+            let codes = entry.revocation_gone.join(", ");
+            self.say(
+                "a token is gone",
+                "revocationGone",
+                format!("where it says {codes} there"),
+            );
+        }
         );
         self.say_if("revocation endpoint", "revocationURL", entry.revocation_url.clone());
         if !entry.more_token_hosts.is_empty() {

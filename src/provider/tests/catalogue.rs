@@ -138,7 +138,7 @@ const PROVIDERS: &[Expected] = &[
     Expected {
         key: "yandex", domain: "ya.ru", token_url: "https://oauth.yandex.com/token",
         asks: "https://oauth.yandex.com/authorize scope=mail:smtp mail:imap_full&force_confirm=yes",
-        device_url: "https://oauth.yandex.com/device/code", revocation_url: "https://oauth.yandex.com/revoke_token",
+        device_url: "https://oauth.yandex.com/device/code",
         client: ClientAuthentication::ClientSecretBasic, hosts: "oauth.yandex.com:443 oauth.yandex.ru:443",
         servers: "smtp.yandex.com:465/TLS imap.yandex.com:993/TLS", ..NOTHING
     },
