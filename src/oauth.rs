@@ -44,7 +44,7 @@ pub mod transport;
 
 pub use address::PrivateAddresses;
 pub use answer::Answer;
-pub use assertion::{ClientKey, KeyProblem, ServiceAccount, SigningKey};
+pub use assertion::{ClientKey, KeyProblem, MailboxAssertion, ServiceAccount, SigningKey};
 pub use certificates::{CaBundle, CaBundleError};
 pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
 pub use device::{DeviceAuthorization, DeviceFailure, DevicePoll, DevicePolled, DeviceRequest};

@@ -333,9 +333,6 @@ pub struct Refresh {
     /// How long to wait when the provider asks for fewer and does not say how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_for: Option<Period>,
-    /// What an access token that comes back unchanged means.
-    #[serde(default)]
-    pub same_access_token: SameAccessToken,
 }
 
 /// So many requests in so long.
@@ -363,16 +360,6 @@ pub enum SendScope {
     Never,
     /// It names those that the asset asks for.
     Requested,
-}
-
-/// What it means that an access token comes back unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-pub enum SameAccessToken {
-    /// The provider always does that, and the refresh worked.
-    Success,
-    /// It is not expected.
-    #[default]
-    Stale,
 }
 
 /// How long refresh tokens live, and what ends them.

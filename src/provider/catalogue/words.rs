@@ -2,9 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Confidence, Entry, EntryIdentity, EntryServer, LivesAs, Parameter, SameAccessToken, SendScope, WayToToken,
-};
+use super::{Confidence, Entry, EntryIdentity, EntryServer, LivesAs, Parameter, SendScope, WayToToken};
 use crate::api::{ClientAuthentication, Grant, Rotation};
 
 /// One thing that is known about a provider.
@@ -215,6 +213,8 @@ impl Told<'_> {
                 .device_code_without_secret
                 .as_ref()
                 .map(|what| format!("a sign-in with a code needs a client without a secret; with one {what}")),
+        );
+        self.say_if("revocation endpoint", "revocationURL", entry.revocation_url.clone());
         if !entry.revocation_gone.is_empty() {
             let codes = entry.revocation_gone.join(", ");
             self.say(
@@ -223,8 +223,6 @@ impl Told<'_> {
                 format!("where it says {codes} there"),
             );
         }
-        );
-        self.say_if("revocation endpoint", "revocationURL", entry.revocation_url.clone());
         if !entry.more_token_hosts.is_empty() {
             let hosts = entry.more_token_hosts.join(", ");
             self.say("also its own", "moreTokenHosts", hosts);
@@ -297,10 +295,6 @@ impl Told<'_> {
                 .throttled_for
                 .map(|period| format!("{period} where it does not say how long")),
         );
-        if refresh.same_access_token == SameAccessToken::Success {
-            let text = "the same access token may come back, and that is no failure";
-            self.say("a refresh", "refresh.sameAccessToken", text);
-        }
         self.refresh_token();
     }
 

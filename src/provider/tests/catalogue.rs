@@ -472,8 +472,7 @@ fn quirks_hold_at_the_providers_own_servers() {
     assert_eq!(dialects["aol"], ErrorDialect::Yahoo);
     assert_eq!(dialects["keycloak"], ErrorDialect::Keycloak);
     assert_eq!(dialects["oidc"], ErrorDialect::default(), "it may be one");
-    assert_eq!(of("yandex").same_access_token, SameAccessToken::Success);
-    assert_eq!(of("google").same_access_token, SameAccessToken::Stale);
+    assert_eq!(of("google").revocation_gone, ["invalid_token"]);
     let moved = json!({"tokenURL": "https://id.example.com/token"});
     let moved = resolve(&spec(Some("yahoo"), moved, json!({})), catalogue()).unwrap();
     assert_eq!((moved.errors, moved.revocation_url), (ErrorDialect::default(), None));
