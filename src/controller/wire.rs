@@ -219,10 +219,7 @@ impl Ask {
 
 /// The first bytes of each request; a Basic header comes before the name of the agent.
 fn head(to: &Url, headers: &[String], length: usize) -> String {
-    let more: String = headers
-        .iter()
-        .map(|header| format!("{}\r\n", encoded(header)))
-        .collect();
+    let more: String = headers.iter().map(|header| encoded(header) + "\r\n").collect();
     format!(
         "POST {} HTTP/1.1\r\naccept: application/json\r\ncontent-type: application/x-www-form-urlencoded\r\n{more}user-agent: {USER_AGENT}\r\nhost: {}\r\ncontent-length: {length}\r\n\r\n",
         &to[url::Position::BeforePath..],
@@ -232,9 +229,8 @@ fn head(to: &Url, headers: &[String], length: usize) -> String {
 
 /// A header whose `base64(…)` is written out.
 fn encoded(header: &str) -> String {
-    let parts = header.split_once("base64(").zip(header.strip_suffix(')'));
-    match parts {
-        Some(((before, _), whole)) => format!("{before}{}", STANDARD.encode(&whole[before.len() + "base64(".len()..])),
+    match header.split_once("base64(") {
+        Some((name, rest)) => name.to_owned() + &STANDARD.encode(rest.strip_suffix(')').unwrap()),
         None => header.to_owned(),
     }
 }
@@ -321,8 +317,8 @@ struct Stage {
     authority: CaBundle,
     scenes: Arc<Mutex<VecDeque<Scene>>>,
     problems: Arc<Mutex<Vec<String>>>,
+    proxy: Proxy,
     _server: Server,
-    _proxy: Proxy,
 }
 
 impl Stage {
@@ -354,8 +350,8 @@ impl Stage {
             authority: server.authority.clone(),
             scenes,
             problems,
+            proxy,
             _server: server,
-            _proxy: proxy,
         }
     }
 
@@ -455,10 +451,16 @@ enum Ended {
 /// An ending in a line.
 fn told(ended: &Ended) -> String {
     match ended {
-        Ended::Token(Outcome::Answered(answer)) => told_of_token(answer),
-        Ended::Token(Outcome::Refused(refusal)) => told_of_refusal(refusal),
+        Ended::Token(Outcome::Answered(answer)) | Ended::Poll(DevicePolled::Answered(answer)) => told_of_token(answer),
+        Ended::Revocation(Err(no)) if no.may_pass() => "not now".to_owned(),
+        Ended::Token(Outcome::Refused(refusal))
+        | Ended::Device(Err(DeviceFailure::Refused(refusal)))
+        | Ended::Poll(DevicePolled::Refused(refusal))
+        | Ended::Revocation(Err(NotRevoked::Refused(refusal))) => told_of_refusal(refusal),
+        Ended::Token(Outcome::NotSent(failure)) | Ended::Poll(DevicePolled::NotSent(failure)) => {
+            format!("not sent: {failure}")
+        }
         Ended::Token(Outcome::Unknown(failure)) => format!("nobody knows: {}", failure.kind),
-        Ended::Token(Outcome::NotSent(failure)) => format!("not sent: {failure}"),
         Ended::Device(Ok(given)) => format!(
             "{} at {} for {}s, ask every {}s",
             given.user_code,
@@ -466,19 +468,13 @@ fn told(ended: &Ended) -> String {
             given.expires_in.as_secs(),
             given.interval.as_secs()
         ),
-        Ended::Device(Err(DeviceFailure::Refused(refusal))) => told_of_refusal(refusal),
         Ended::Device(Err(failure)) => failure.to_string(),
-        Ended::Poll(DevicePolled::Answered(answer)) => told_of_token(answer),
         Ended::Poll(DevicePolled::Pending) => "not yet".to_owned(),
         Ended::Poll(DevicePolled::SlowDown) => "less often".to_owned(),
         Ended::Poll(DevicePolled::Declined) => "declined".to_owned(),
         Ended::Poll(DevicePolled::Expired) => "over".to_owned(),
-        Ended::Poll(DevicePolled::Refused(refusal)) => told_of_refusal(refusal),
-        Ended::Poll(DevicePolled::NotSent(failure)) => format!("not sent: {failure}"),
         Ended::Poll(DevicePolled::Unknown(failure)) => format!("ask again: {}", failure.kind),
         Ended::Revocation(Ok(())) => "given back".to_owned(),
-        Ended::Revocation(Err(no)) if no.may_pass() => "not now".to_owned(),
-        Ended::Revocation(Err(NotRevoked::Refused(refusal))) => told_of_refusal(refusal),
         Ended::Revocation(Err(no)) => no.to_string(),
     }
 }
@@ -618,4 +614,36 @@ async fn every_request_is_as_the_provider_wants_it_and_every_answer_is_understoo
         problems.len(),
         problems.join("\n\n")
     );
+}
+
+/// Invariant 10: an endpoint that may get a credential does not lead it to one that may not.
+#[tokio::test]
+async fn no_redirect_is_followed_from_any_endpoint() {
+    let catalogue = Catalogue::built_in().unwrap();
+    let (key, entry) = ("oidc", catalogue.get("oidc").unwrap());
+    let wire = Wire::of(key);
+    let stage = Stage::set(&["id.example.com", "elsewhere.example.com"].map(str::to_owned).into()).await;
+    let mut asked = BTreeSet::new();
+    let sent = wire.exchanges.iter().filter(|exchange| exchange.ask != Ask::Authorize);
+    for exchange in sent.filter(|exchange| asked.insert(exchange.ask)) {
+        let endpoints = wire.endpoints(key, entry, exchange);
+        for status in [301, 302, 303, 307, 308] {
+            let location = format!("Location: https://elsewhere.example.com{}\r\n", exchange.to.path());
+            let scene = Scene::new(exchange, status, &location, "");
+            stage.scenes.lock().unwrap().push_back(scene);
+            let ended = stage
+                .play(&wire, exchange, &endpoints, &Situation::at(&endpoints))
+                .await;
+            assert_eq!(
+                told(&ended),
+                "ADMIN_CONFIG EndpointUnusable",
+                "{:?} {status}",
+                exchange.ask
+            );
+            assert_eq!(stage.problems(), Vec::<String>::new(), "{:?} {status}", exchange.ask);
+        }
+    }
+    assert_eq!(asked.len(), 6);
+    let hosts: BTreeSet<String> = stage.proxy.asked.lock().unwrap().iter().cloned().collect();
+    assert_eq!(hosts, ["CONNECT id.example.com:443 HTTP/1.1".to_owned()].into());
 }
