@@ -22,7 +22,7 @@ pub use catalogue::{
 pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_giving_back, check_hosts};
 pub use resolve::{ClientOwns, Endpoints, KnownLife, Limits, ResolveError, resolve, resolve_under};
 pub use servers::Server;
-pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
+pub use sign_in::{AccountClaim, CodeServer, Counts, ForAnother, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
 
 pub(crate) use sign_in::{is_uuid, split_address};
 

@@ -63,6 +63,12 @@ impl Authority {
         }
     }
 
+    /// The name or address alone, for people.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// How to allow this target: people do not write the port of https.
     fn into_entry(self) -> Self {
         Self {

@@ -63,6 +63,9 @@ pub struct Entry {
     /// Whether each authorization response names the issuer.
     #[serde(default)]
     pub names_issuer: NamesIssuer,
+    /// The parameter of the authorization response that names the server which takes the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_server: Option<String>,
     /// The host of a loopback redirect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loopback_host: Option<String>,

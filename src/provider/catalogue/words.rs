@@ -256,6 +256,14 @@ impl Told<'_> {
         if entry.scope_separator.as_str() != " " {
             self.say("between scopes", "scopeSeparator", "a comma");
         }
+        self.say_if(
+            "names its server",
+            "codeServer",
+            entry
+                .code_server
+                .as_ref()
+                .map(|name| format!("in the parameter {name} of the authorization response; a code goes to no other")),
+        );
         if !entry.mechanisms.is_empty() {
             let mechanisms: Vec<_> = entry.mechanisms.iter().map(|mechanism| mechanism.as_str()).collect();
             self.say("SASL", "mechanisms", mechanisms.join(", "));
