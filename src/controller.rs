@@ -28,6 +28,8 @@ mod responses;
 mod situation;
 mod status;
 mod watch;
+#[cfg(test)]
+mod wire;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

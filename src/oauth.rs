@@ -42,7 +42,7 @@ pub mod transport;
 
 pub use crate::outbound::{CaBundle, CaBundleError, PrivateAddresses};
 pub use answer::Answer;
-pub use assertion::{ClientKey, KeyProblem, ServiceAccount, SigningKey};
+pub use assertion::{ClientKey, KeyProblem, MailboxAssertion, ServiceAccount, SigningKey};
 pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
 pub use device::{DeviceAuthorization, DeviceFailure, DevicePoll, DevicePolled, DeviceRequest};
 pub use exchange::CodeExchange;

@@ -17,12 +17,14 @@ mod sign_in;
 pub use catalogue::{
     Assertion, Catalogue, CatalogueError, Choice, Confidence, Entry, EntryIdentity, EntryServer, EntryTenancy,
     ErrorDialect, Evidence, Fact, Host, LivesAs, Mechanism, Offer, Parameter, Period, PersonalTenant, RateLimit,
-    Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
+    Refresh, RefreshTokenLife, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
 };
-pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
-pub use resolve::{Endpoints, KnownLife, Limits, ResolveError, resolve, resolve_under};
+pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_giving_back, check_hosts};
+pub use resolve::{ClientOwns, Endpoints, KnownLife, Limits, ResolveError, resolve, resolve_under};
 pub use servers::Server;
-pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
+pub use sign_in::{
+    AccountClaim, CodeServer, Counts, ForAnother, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone,
+};
 
 pub(crate) use sign_in::{is_uuid, split_address};
 

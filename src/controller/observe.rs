@@ -280,6 +280,9 @@ impl Pass {
             message,
         };
         provider::check_hosts(endpoints, &secrets).map_err(|error| refused(error.to_string()))?;
+        if self.gives_a_grant_back() {
+            provider::check_giving_back(endpoints).map_err(|error| refused(format!("{error}.")))?;
+        }
         if endpoints.client_authentication != Some(api::ClientAuthentication::FederatedToken) {
             return Ok(());
         }
@@ -287,8 +290,21 @@ impl Pass {
         let asked = [&endpoints.token_url, &endpoints.refresh_url].into_iter();
         asked
             .chain(&endpoints.sign_in.device_authorization_url)
+            .chain(&endpoints.revocation_url)
             .try_for_each(|url| federation.check_host(&endpoints.own_hosts, url))
             .map_err(refused)
+    }
+
+    /// Whether a refresh token that we keep, or will keep once somebody has signed in, is to be given back at the end.
+    fn gives_a_grant_back(&self) -> bool {
+        use api::Grant::{AuthorizationCode, ClientCredentials, DeviceCode, JwtBearer, RefreshToken};
+        let oauth2 = &self.asset.spec.oauth2;
+        let keeps = match oauth2.grant {
+            AuthorizationCode | DeviceCode => true,
+            RefreshToken => matches!(self.grant_slot(), Slot::Ours(grant) if grant.record.binding.is_some()),
+            ClientCredentials | JwtBearer => false,
+        };
+        keeps && oauth2.grant_deletion_policy() == GrantDeletionPolicy::Revoke
     }
 
     /// Everything that is known.

@@ -212,11 +212,13 @@ pub(super) fn seconds(value: Option<&Value>) -> Option<SignedDuration> {
     SignedDuration::try_from_secs_f64(seconds.floor()).ok()
 }
 
-/// Scopes as text (RFC 6749 section 3.3) or, from some servers, as a list. What is no scope token by the RFC, too long or
+/// Scopes as text (RFC 6749 section 3.3), from some servers with commas, or as a list. What is no scope token by the RFC, too long or
 /// repeats a secret is left out: scopes go to status.
 fn scopes(object: &Map<String, Value>, secrets: &SecretsInPlay) -> Option<Vec<String>> {
     let words: Vec<&str> = match object.get("scope")? {
-        Value::String(text) => text.split_ascii_whitespace().collect(),
+        Value::String(text) => text
+            .split(|letter: char| letter.is_ascii_whitespace() || letter == ',')
+            .collect(),
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
         _ => return None,
     };
@@ -410,6 +412,11 @@ fn own_code(evidence: Evidence, status: u16, cause: Cause, object: &Result<Map<S
         }
         _ => ErrorCode::new(&format!("http_{status}")),
     }
+}
+
+/// Whether a body names an error, whatever the status says.
+pub(super) fn names_error(body: &[u8]) -> bool {
+    json_object(body).is_ok_and(|fields| named_error(&fields).is_some())
 }
 
 /// An error as the server named it, not yet bounded.

@@ -15,8 +15,7 @@ use url::Url;
 use self::parameters::Values;
 use self::sign_in::Known;
 use super::catalogue::{
-    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Period, RateLimit, SameAccessToken, SendScope,
-    WayToToken,
+    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Period, RateLimit, SendScope, WayToToken,
 };
 use super::hosts::Authority;
 use super::servers::{IMAP, POP3, Protocol, SMTP, Server, is_offered, server};
@@ -53,6 +52,8 @@ pub struct Endpoints {
     /// Where a token is given back (RFC 7009), if the provider has such an endpoint. The entry's own is at one of
     /// [`own_hosts`](Self::own_hosts).
     pub revocation_url: Option<Url>,
+    /// Error codes with which that endpoint says that it does not know the token any more.
+    pub revocation_gone: Vec<String>,
     /// How the client proves itself, if the spec says so.
     pub client_authentication: Option<ClientAuthentication>,
     /// How it proves itself if the spec does not say and there is a client secret. Without a secret: [`ClientAuthentication::None`].
@@ -63,15 +64,13 @@ pub struct Endpoints {
     pub reuse_grace: Option<SignedDuration>,
     /// How long an access token lives when the answer does not say.
     pub default_lifetime: SignedDuration,
-    /// What an access token that comes back unchanged means.
-    pub same_access_token: SameAccessToken,
     /// What limits refreshes, and what ends a grant by itself.
     pub limits: Limits,
     /// In which words the token endpoint refuses.
     pub errors: ErrorDialect,
     /// For how long after a change in the provider's console a refusal may pass by itself.
     pub propagation_grace: Option<SignedDuration>,
-    /// What an assertion of grant `JWTBearer` looks like.
+    /// What an assertion of grant `JWTBearer` looks like; none: as RFC 7523 has it, for the token endpoint.
     pub assertion: Option<Assertion>,
     /// The server that takes mail.
     pub smtp: Option<Server>,
@@ -399,12 +398,14 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
             rotation(&spec.oauth2, at_home)?
         },
         reuse_grace: home.and_then(|entry| length(entry.refresh.reuse_grace)),
-        default_lifetime: home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |entry| entry.access_token_lifetime.0),
-        same_access_token: home.map(|entry| entry.refresh.same_access_token).unwrap_or_default(),
+        default_lifetime: facts.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |provider| {
+            provider.entry.access_token_lifetime.0
+        }),
         limits: facts.map(|provider| limits(provider.entry)).unwrap_or_default(),
         errors: facts.map(|provider| provider.entry.errors).unwrap_or_default(),
         propagation_grace: home.and_then(|entry| length(entry.propagation_grace)),
         assertion: home.and_then(|entry| entry.assertion.clone()),
+        revocation_gone: home.map(|entry| entry.revocation_gone.clone()).unwrap_or_default(),
         revocation_url: revocation_url(&spec.oauth2, home, &values, &token_url)?,
         smtp: mail_server(&SMTP, spec.smtp.as_ref(), |entry| entry.smtp.as_ref())?,
         imap: mail_server(&IMAP, spec.imap.as_ref(), |entry| entry.imap.as_ref())?,
@@ -498,7 +499,28 @@ impl ResolveError {
     }
 }
 
+/// What a client has to prove itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientOwns {
+    /// A client secret.
+    Secret,
+    /// A private key, and no secret.
+    Key,
+    /// Neither.
+    Nothing,
+}
+
 impl Endpoints {
+    /// How a client proves itself: as the spec says; else as the provider wants it where there is a secret, and with its key where there is only that.
+    #[must_use]
+    pub fn authentication(&self, owns: ClientOwns) -> ClientAuthentication {
+        self.client_authentication.unwrap_or(match owns {
+            ClientOwns::Secret => self.authentication_with_secret,
+            ClientOwns::Key => ClientAuthentication::PrivateKeyJwt,
+            ClientOwns::Nothing => ClientAuthentication::None,
+        })
+    }
+
     /// As it stands in `status.endpoints`, with the client authentication in use once that is known.
     #[must_use]
     pub fn to_status(&self, client_authentication: Option<ClientAuthentication>) -> EndpointsStatus {

@@ -21,6 +21,7 @@ use crate::{
     },
     lifecycle::{self, Failure, Fencing, Record, Redeem, SeedRecord, Source, Verdict, World},
     oauth::{self, CaBundle, Class, Redemption, Situation},
+    provider::ClientOwns,
     store::{Changes, Contents, Key, Kind, Seen, StoreError, annotations, grant, inputs},
 };
 
@@ -298,9 +299,9 @@ impl Pass {
                 stop @ Flow::Stop(_) => Err(stop),
             };
         }
-        let Ok(resolved) = &self.resolved else {
+        if self.resolved.is_err() {
             return Err(Flow::On);
-        };
+        }
         let refresh_token = match needed {
             Needed::Client => self.stored_refresh_token().await?,
             Needed::ClientAndSeed => match &self.inputs.seed {
@@ -308,7 +309,6 @@ impl Pass {
                 _ => return Err(Flow::On),
             },
         };
-        let endpoints = &resolved.endpoints;
         let certificate_authority = match self.ca_bundle().await {
             Ok(bundle) => bundle,
             Err(failure) => {
@@ -316,8 +316,6 @@ impl Pass {
                 return Err(Flow::On);
             }
         };
-        let token_endpoint = endpoints.refresh_url.clone();
-        let scopes = (!endpoints.refresh_scopes.is_empty()).then(|| endpoints.refresh_scopes.clone());
         let client = match self.client_credentials(&redeem.binding.client_id).await {
             Ok(client) => client,
             Err(failure) => {
@@ -325,14 +323,15 @@ impl Pass {
                 return Err(Flow::On);
             }
         };
-        Ok(Redemption {
-            token_endpoint,
+        let Ok(resolved) = &self.resolved else {
+            return Err(Flow::On);
+        };
+        Ok(Redemption::at(
+            &resolved.endpoints,
             client,
             refresh_token,
-            scopes,
-            extra_parameters: endpoints.refresh_parameters.clone(),
             certificate_authority,
-        })
+        ))
     }
 
     /// Who we are at the provider's endpoints, as far as this pass has read it. What comes from a file of the operator's is read now, for this one request.
@@ -418,13 +417,13 @@ impl Pass {
         if self.asset.spec.oauth2.grant == Grant::JwtBearer {
             return None;
         }
-        let usual = match (&self.inputs.client, self.client_key()) {
-            (Some((_, Ok(client))), _) if client.secret.is_some() => resolved.endpoints.authentication_with_secret,
-            (Some((_, Ok(client))), _) if client.key.is_some() => ClientAuthentication::PrivateKeyJwt,
-            (Some((_, Ok(_))), _) | (_, None) => ClientAuthentication::None,
+        let owns = match (&self.inputs.client, self.client_key()) {
+            (Some((_, Ok(client))), _) if client.secret.is_some() => ClientOwns::Secret,
+            (Some((_, Ok(client))), _) if client.key.is_some() => ClientOwns::Key,
+            (Some((_, Ok(_))), _) | (_, None) => ClientOwns::Nothing,
             _ => return resolved.endpoints.client_authentication,
         };
-        Some(resolved.endpoints.client_authentication.unwrap_or(usual))
+        Some(resolved.endpoints.authentication(owns))
     }
 
     /// The certificates that `spec.oauth2.caBundleRef` names.

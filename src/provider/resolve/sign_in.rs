@@ -15,7 +15,7 @@ use crate::api::{EmailAssetSpec, Grant, OAuth2};
 use crate::provider::catalogue::{Catalogue, EntryIdentity, EntryTenancy, Place};
 use crate::provider::hosts::Authority;
 use crate::provider::sign_in::{
-    AccountClaim, Counts, Identity, LOOPBACK, OWN_PARAMETERS, SignIn, Tenancy, Tenant, is_uuid,
+    AccountClaim, CodeServer, Counts, Identity, LOOPBACK, OWN_PARAMETERS, SignIn, Tenancy, Tenant, is_uuid,
 };
 
 const AUTHORIZATION_URL: &str = "spec.oauth2.authorizationURL";
@@ -63,6 +63,7 @@ pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catal
         parameters: parameters(oauth2, host, &scopes),
         scope_separator: host.map(|host| host.entry.scope_separator).unwrap_or_default(),
         names_issuer: host.map(|host| host.entry.names_issuer).unwrap_or_default(),
+        code_server: host.and_then(|host| code_server(host, known.token_url)),
         loopback_host: host
             .and_then(|host| host.entry.loopback_host.clone())
             .unwrap_or_else(|| LOOPBACK.to_owned()),
@@ -73,6 +74,23 @@ pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catal
         device_authorization_url,
         scopes,
         identity,
+    })
+}
+
+fn code_server(host: Provider<'_>, token_url: &Url) -> Option<CodeServer> {
+    let asked = Authority::of(token_url);
+    let others = host.entry.token_hosts().into_iter().filter(|other| *other != asked);
+    let others = others
+        .filter_map(|other| {
+            let (parameter, value) = host.entry.choice_of_host(&other)?;
+            let setting = format!("spec.oauth2.parameters.{parameter} to {value}");
+            Some((other, setting))
+        })
+        .collect();
+    Some(CodeServer {
+        parameter: host.entry.code_server.clone()?,
+        asked,
+        others,
     })
 }
 
