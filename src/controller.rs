@@ -13,6 +13,7 @@ mod clients;
 mod consent;
 mod context;
 mod desk;
+mod discoveries;
 mod explain;
 mod finalizer;
 mod gates;
@@ -109,6 +110,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         spool: parts.spool,
         fence: parts.fence,
         noted: noted::Noted::default(),
+        discoveries: discoveries::Discoveries::default(),
         gates: gates(settings.requests_per_host, waker.clone()),
         metrics,
         tracker: tracker.clone(),

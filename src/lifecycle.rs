@@ -31,8 +31,8 @@ pub use schedule::{Pace, backoff, renewal_time};
 pub use sign_in::{SignInRefusal, note_refusal};
 pub use step::{Decision, Fencing, Origin, Redeem, Step};
 pub use world::{
-    Account, Activity, Attempt, AttemptHolder, Binding, Circumstances, DeviceAuthorization, Farewell, Fingerprint,
-    Generation, GrantSecret, Handover, Heritage, History, Hold, Input, InputVersion, InputsSeen, Lifetime, Names, Plan,
-    PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot,
-    Source, TokenSecret, Unanswered, UnansweredTries, Upkeep, Verdict, World,
+    Account, Activity, Attempt, AttemptHolder, Binding, Circumstances, DeviceAuthorization, Discovery, Farewell,
+    Fingerprint, Generation, GrantSecret, Handover, Heritage, History, Hold, Input, InputVersion, InputsSeen, Lifetime,
+    Names, Plan, PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy,
+    SignInWay, Slot, Source, TokenSecret, Unanswered, UnansweredTries, Upkeep, Verdict, World,
 };

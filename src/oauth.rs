@@ -45,11 +45,11 @@ pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
 pub use device::{DeviceAuthorization, DeviceFailure, DevicePoll, DevicePolled, DeviceRequest};
 pub use exchange::CodeExchange;
 pub use identity::{
-    Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, prove,
+    Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, discover_anew, prove,
 };
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
-pub use revoke::{NotRevoked, Revocation};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
+pub use revoke::{NotRevoked, Revocation};
 pub use transport::{HttpError, HttpSettings, ProxySetting};
 
 #[cfg(test)]

@@ -109,8 +109,9 @@ pub(super) const CLIENT_NAMED_MESSAGE: &str = "needs an OAuth client: set client
 pub(super) const CLIENT_HAS_SECRET: &str =
     "!has(self.clientAuthentication) || self.clientAuthentication == 'None' || has(self.clientCredentialsRef)";
 pub(super) const CLIENT_HAS_SECRET_MESSAGE: &str = "clientAuthentication ClientSecretBasic or ClientSecretPost needs clientCredentialsRef, a Secret with the key client_secret; a public client has clientAuthentication None";
-pub(super) const ROTATION_IS_KNOWN: &str = "!has(self.rotation) || has(self.tokenURL) || has(self.refreshURL)";
-pub(super) const ROTATION_IS_KNOWN_MESSAGE: &str = "rotation may be set only with a tokenURL or refreshURL of your own: how the provider's own server rotates is in the catalogue";
+pub(super) const ROTATION_IS_KNOWN: &str =
+    "!has(self.rotation) || has(self.tokenURL) || has(self.refreshURL) || has(self.issuer)";
+pub(super) const ROTATION_IS_KNOWN_MESSAGE: &str = "rotation may be set only with an issuer, tokenURL or refreshURL of your own: how the provider's own server rotates is in the catalogue";
 
 pub(super) const SEED_NAMED: &str = "self.grant != 'RefreshToken' || has(self.refreshTokenSecretRef)";
 pub(super) const SEED_NAMED_MESSAGE: &str = "is needed by grant RefreshToken: name the Secret and its key with the first refresh token, or choose grant AuthorizationCode and let a person sign in";

@@ -276,7 +276,7 @@ impl Check {
             "spec.oauth2.clientCredentialsRef",
             rules::CLIENT_HAS_SECRET_MESSAGE,
         );
-        let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some();
+        let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some() || oauth2.issuer.is_some();
         self.require(
             oauth2.rotation.is_none() || elsewhere,
             "spec.oauth2.rotation",

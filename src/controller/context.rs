@@ -12,7 +12,10 @@ use kube::{
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{clients::Clients, gates::Gates, lean::Watched, noted::Noted, registry::Registry, watch::Synced};
+use super::{
+    clients::Clients, discoveries::Discoveries, gates::Gates, lean::Watched, noted::Noted, registry::Registry,
+    watch::Synced,
+};
 use crate::{
     api::{AllowedKeys, names},
     leader::Fence,
@@ -55,6 +58,8 @@ pub(super) struct Context {
     pub(super) spool: Arc<Spool>,
     pub(super) fence: Fence,
     pub(super) gates: Gates,
+    /// What issuers say about their endpoints.
+    pub(super) discoveries: Discoveries,
     pub(super) metrics: Arc<Metrics>,
     /// Refused sign-ins that were noted lately.
     pub(super) noted: Noted,

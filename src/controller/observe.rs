@@ -11,9 +11,9 @@ use super::{finalizer::is_held, pass::Pass};
 use crate::{
     api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, SignInStatus, duration, names},
     lifecycle::{
-        self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Names,
-        Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source, TokenSecret,
-        Verdict, World,
+        self, Activity, AttemptHolder, Discovery, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion,
+        Names, Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source,
+        TokenSecret, Verdict, World,
     },
     provider::{self, Endpoints, InputSecret, Server, SignIn},
     store::{Key, Kind, Seen, What, inputs, spool::Whose, token::Rendering},
@@ -26,29 +26,45 @@ pub(super) struct Resolved {
     pub(super) plan: Plan,
 }
 
+fn invalid(message: String) -> PlanRefusal {
+    PlanRefusal {
+        reason: Reason::InvalidSpec,
+        message,
+    }
+}
+
 impl Pass {
     /// Resolves the spec and checks where its credentials may go (invariant 11).
-    pub(super) fn resolve(&self) -> Result<Resolved, PlanRefusal> {
-        let asset = &self.asset;
-        let invalid = |message: String| PlanRefusal {
-            reason: Reason::InvalidSpec,
-            message,
+    pub(super) fn resolve(&mut self) {
+        let (discovery, resolved) = match self.try_to_resolve() {
+            Ok(resolved) => (Discovery::Settled, Ok(resolved)),
+            Err((discovery, refusal)) => (discovery, Err(refusal)),
         };
-        api::validate(asset, &self.context.settings.allowed_keys).map_err(|violations| {
-            let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
-            invalid(sentences.join(" "))
-        })?;
-        let endpoints =
-            provider::resolve(&asset.spec, &self.context.catalogue).map_err(|error| invalid(error.to_string()))?;
-        self.check_inputs_are_not_ours().map_err(invalid)?;
-        self.check_hosts(&endpoints)?;
-        let rendering = rendering(&asset.spec, &endpoints);
+        self.discovery = discovery;
+        self.resolved = resolved;
+    }
+
+    fn try_to_resolve(&self) -> Result<Resolved, (Discovery, PlanRefusal)> {
+        let settled = |refusal| (Discovery::Settled, refusal);
+        self.check_spec().map_err(settled)?;
+        let endpoints = self.endpoints()?;
+        self.check_hosts(&endpoints).map_err(settled)?;
+        let rendering = rendering(&self.asset.spec, &endpoints);
         let plan = self.plan(&endpoints, &rendering);
         Ok(Resolved {
             endpoints,
             rendering,
             plan,
         })
+    }
+
+    /// What can be said of the spec before its endpoints are known.
+    fn check_spec(&self) -> Result<(), PlanRefusal> {
+        api::validate(&self.asset, &self.context.settings.allowed_keys).map_err(|violations| {
+            let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            invalid(sentences.join(" "))
+        })?;
+        self.check_inputs_are_not_ours().map_err(invalid)
     }
 
     fn plan(&self, endpoints: &Endpoints, rendering: &Rendering) -> Plan {
@@ -233,6 +249,7 @@ impl Pass {
             seed: self.seed_input(),
             seed_claim: self.seed_claim(),
             attempt_holder: self.attempt_holder(&grant),
+            discovery: self.discovery,
             device_due: self.device_due(&grant),
             grant,
             grant_sight: self.grant_sight,

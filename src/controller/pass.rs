@@ -1,9 +1,12 @@
 //! One pass over one asset: decide, act, decide again on what the acts returned, until nothing is left to do; then say how the asset stands.
 
 mod device;
+mod discover;
 mod farewell;
 mod obtain;
 mod tidy;
+
+pub(super) use obtain::authority;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +26,7 @@ use super::{
 use crate::{
     api::{EmailAsset, EmailAssetStatus},
     lifecycle::{
-        self, Circumstances, Decision, Failure, InputVersion, Names, PlanRefusal, Record, Retention, Sight,
+        self, Circumstances, Decision, Discovery, Failure, InputVersion, Names, PlanRefusal, Record, Retention, Sight,
         SignInRefusal, Step, World,
     },
     store::{Key, Seen, StoreError, grant::Belongs},
@@ -51,6 +54,8 @@ pub(super) struct Pass {
     pub(super) uid: String,
     pub(super) asset: Arc<EmailAsset>,
     pub(super) resolved: Result<Resolved, PlanRefusal>,
+    /// Whether the endpoints wait for an issuer's metadata.
+    pub(super) discovery: Discovery,
     pub(super) inputs: InputsRead,
     pub(super) grant_sight: Sight,
     pub(super) status: EmailAssetStatus,
@@ -93,6 +98,7 @@ impl Pass {
             in_hand: context.registry.unpublished(&key),
             uid: asset.metadata.uid.clone().unwrap_or_default(),
             resolved: Err(refusal),
+            discovery: Discovery::Settled,
             inputs: InputsRead::default(),
             grant_sight: Sight::Cached,
             place,
@@ -103,7 +109,7 @@ impl Pass {
             key,
             asset,
         };
-        pass.resolved = pass.resolve();
+        pass.resolve();
         pass
     }
 
@@ -168,6 +174,7 @@ impl Pass {
                 return (Action::requeue(AFTER_TROUBLE), PassOutcome::Failed);
             }
         }
+        let recheck = self.recheck(&decision.standing);
         let action = match decision.wake {
             Some(at) => {
                 let wait = at.duration_since(now());
@@ -176,12 +183,19 @@ impl Pass {
             }
             None => Action::await_change(),
         };
-        (action, outcome)
+        (discover::sooner(action, recheck), outcome)
     }
 
     async fn act(&mut self, world: &World, decision: &Decision) -> Flow {
+        if matches!(
+            decision.step,
+            Step::Redeem(_) | Step::BeginDevice(_) | Step::PollDevice(_) | Step::Revoke(_)
+        ) {
+            self.renew_discovery();
+        }
         match &decision.step {
             Step::Rest => Flow::On,
+            Step::Discover => self.discover(),
             Step::ReadInputs => {
                 if world.token.ours().is_none()
                     && let Some(flow) = self.take_place()

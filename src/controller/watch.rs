@@ -259,6 +259,7 @@ fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
             let rivals = context.registry.rivals(&key);
             context.registry.forget(&key);
             context.gates.forget(&key);
+            context.discoveries.forget(&key);
             wake_all(context, &rivals);
             None
         }

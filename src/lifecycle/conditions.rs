@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::{
     facts, messages,
     report::{self, Standing, condition},
-    world::{Activity, Plan, Source, World},
+    world::{Activity, Discovery, Plan, PlanRefusal, Source, World},
 };
 use crate::api::{ConditionType, FailureStatus, Reason, SignInRefusalStatus};
 
@@ -24,6 +24,7 @@ pub(super) struct View<'a> {
 /// The conditions of an asset that stands like this.
 pub(super) fn of(view: &View<'_>, standing: &Standing) -> Vec<Condition> {
     let row = match (&view.world.plan, standing) {
+        (Err(refusal), _) if view.world.discovery != Discovery::Settled => undiscovered(view, refusal),
         (Err(refusal), _) | (_, Standing::Refused(refusal)) => stopped(refusal.reason, &refusal.message),
         (_, Standing::Conflict(message)) => stopped(Reason::SecretConflict, message),
         (_, Standing::Waiting(message)) => Row {
@@ -151,6 +152,38 @@ fn stopped(reason: Reason, message: &str) -> Row {
         authorized: Kept::Keep,
         refreshed: Kept::Keep,
         phase: Phase::Stalled,
+    }
+}
+
+/// Only an issuer's metadata are missing: what was published stays as good as it is.
+fn undiscovered(view: &View<'_>, refusal: &PlanRefusal) -> Row {
+    let world = view.world;
+    let before = condition(&world.status.conditions, ConditionType::Ready);
+    let published = facts::published(world);
+    let valid = published.is_some_and(|token| token.is_valid(view.now));
+    if let Some(before) = before.filter(|before| valid && before.status == "True") {
+        return Row {
+            ready: Says::yes(Reason::Fresh, before.message.clone()),
+            authorized: Kept::Keep,
+            refreshed: Says::no(refusal.reason, refusal.message.clone()).into(),
+            phase: Phase::Usual,
+        };
+    }
+    if world.activity == Activity::Suspended {
+        return Row {
+            phase: Phase::Usual,
+            ..stopped(Reason::Suspended, messages::SUSPENDED_UNDISCOVERED)
+        };
+    }
+    let passes = matches!(refusal.reason, Reason::Pending | Reason::Retrying);
+    let phase = match (passes, published) {
+        (false, _) => Phase::Stalled,
+        (true, None) => Phase::Beginning,
+        (true, Some(_)) => Phase::Usual,
+    };
+    Row {
+        phase,
+        ..stopped(refusal.reason, &refusal.message)
     }
 }
 

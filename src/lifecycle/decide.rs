@@ -21,8 +21,8 @@ use super::{
     step::{Decision, Fencing, Origin, Redeem, Step},
     turn,
     world::{
-        Activity, AttemptHolder, Binding, Handover, Heritage, Input, InputsSeen, Plan, Presence, SeedClaim, Sight,
-        Slot, Source, World,
+        Activity, AttemptHolder, Binding, Discovery, Handover, Heritage, Input, InputsSeen, Plan, PlanRefusal,
+        Presence, SeedClaim, Sight, Slot, Source, World,
     },
 };
 
@@ -37,7 +37,7 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
     }
     let plan = match &world.plan {
         Ok(plan) => plan,
-        Err(refusal) => return Decision::rest(Standing::Refused(refusal.clone())),
+        Err(refusal) => return without_plan(world, refusal, now),
     };
     if let Some(step) = farewell::hold(world, plan) {
         return Decision::step(step, standing(world, plan));
@@ -47,6 +47,26 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
         .or_else(|| own_grant(world, plan, now))
         .or_else(|| publish(world, plan, now))
         .unwrap_or_else(|| obtain(world, plan, now))
+}
+
+/// The spec cannot be carried out. Where only an issuer's metadata are missing that passes by itself, and what is published stays good as long as it is valid.
+fn without_plan(world: &World, refusal: &PlanRefusal, now: Timestamp) -> Decision {
+    let standing = Standing::Refused(refusal.clone());
+    let again = match (world.discovery, world.activity) {
+        (Discovery::Settled, _) => return Decision::rest(standing),
+        (Discovery::Due, Activity::Active) => return Decision::step(Step::Discover, standing),
+        (Discovery::Failed { again }, Activity::Active) if again <= now => {
+            return Decision::step(Step::Discover, standing);
+        }
+        (Discovery::Failed { again }, Activity::Active) => Some(again),
+        (Discovery::Due | Discovery::Failed { .. }, Activity::Suspended) => None,
+    };
+    let ends = facts::published(world).filter(|token| token.is_valid(now));
+    let ends = ends.map(|token| token.expires);
+    again
+        .into_iter()
+        .chain(ends)
+        .fold(Decision::rest(standing), Decision::waking)
 }
 
 impl Decision {

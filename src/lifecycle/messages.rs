@@ -89,6 +89,9 @@ pub(super) fn suspended(names: &Names) -> String {
     )
 }
 
+/// No valid token is published, nothing is fetched, and the issuer is not asked.
+pub(super) const SUSPENDED_UNDISCOVERED: &str = "The endpoints are not known yet, and spec.oauth2.issuer is not asked for them while spec.suspend is true. To go on, set spec.suspend to false.";
+
 /// The provider refused the grant and no valid token is left.
 #[must_use]
 pub(super) fn grant_is_refused(why: &str, names: &Names) -> String {

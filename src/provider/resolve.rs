@@ -8,6 +8,8 @@ mod find;
 mod parameters;
 mod sign_in;
 
+use std::fmt;
+
 use jiff::SignedDuration;
 use url::Url;
 
@@ -16,6 +18,7 @@ use self::sign_in::Known;
 use super::catalogue::{
     Assertion, Catalogue, Entry, EntryServer, ErrorDialect, Period, RateLimit, SameAccessToken, SendScope, WayToToken,
 };
+use super::discovered::Discovered;
 use super::hosts::Authority;
 use super::servers::{IMAP, POP3, Protocol, SMTP, Server, is_offered, server};
 use super::sign_in::SignIn;
@@ -79,6 +82,8 @@ pub struct Endpoints {
     pub pop3: Option<Server>,
     /// How a person signs in.
     pub sign_in: SignIn,
+    /// What the issuer's metadata told, where the endpoints come from there.
+    pub discovered: Option<Discovered>,
     /// The catalogue entry's own hosts: they may receive credentials without being named by the Secret.
     pub own_hosts: Vec<Authority>,
 }
@@ -137,7 +142,7 @@ pub enum ResolveError {
     },
     /// The endpoints are at a server of one's own, and the spec does not name it.
     #[error(
-        "spec.oauth2.tokenURL is missing: the endpoints of provider {provider} are at a server of your own; set it, and where a person signs in authorizationURL and issuer too"
+        "spec.oauth2.issuer is missing: the endpoints of provider {provider} are at a server of your own, whose issuer tells them; or set tokenURL, and where a person signs in authorizationURL too"
     )]
     NoTokenUrl {
         /// The entry's key.
@@ -217,7 +222,29 @@ pub enum ResolveError {
         /// The field.
         field: &'static str,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: UrlProblem,
+    },
+    /// The endpoints are in the metadata of an issuer that has not been asked yet.
+    #[error(
+        "the endpoints of {issuer} are not known yet: its metadata tell them (OpenID Connect Discovery, RFC 8414); or set spec.oauth2.tokenURL, and where a person signs in authorizationURL"
+    )]
+    Undiscovered {
+        /// The issuer.
+        issuer: String,
+    },
+    /// The issuer has no such endpoint.
+    #[error(
+        "grant {grant} needs the server's {what}, and the metadata of the issuer {issuer} name none: turn it on at the server, use another grant, or set {field}"
+    )]
+    NotInMetadata {
+        /// The field that could say it.
+        field: &'static str,
+        /// The grant.
+        grant: &'static str,
+        /// What the field is.
+        what: &'static str,
+        /// The issuer.
+        issuer: String,
     },
     /// The provider does not take this kind of client authentication.
     #[error(
@@ -307,6 +334,16 @@ pub enum ResolveError {
     },
 }
 
+/// What is wrong with a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UrlProblem(pub(super) &'static str);
+
+impl fmt::Display for UrlProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
 /// A catalogue entry under its key.
 #[derive(Clone, Copy)]
 struct Provider<'a> {
@@ -314,12 +351,42 @@ struct Provider<'a> {
     entry: &'a Entry,
 }
 
-/// Puts a spec and the catalogue together.
+/// The issuer whose metadata name the endpoints, where neither spec nor catalogue knows the token endpoint.
+#[must_use]
+pub fn issuer_to_ask<'a>(spec: &'a EmailAssetSpec, catalogue: &Catalogue) -> Option<&'a str> {
+    let issuer = spec.oauth2.issuer.as_deref()?;
+    let provider = find::find(spec, catalogue).ok()?;
+    is_to_be_asked(&spec.oauth2, provider).then_some(issuer)
+}
+
+fn is_to_be_asked(oauth2: &OAuth2, provider: Option<Provider<'_>>) -> bool {
+    let has_no_endpoint = provider.is_none_or(|provider| provider.entry.is_of_ones_own());
+    oauth2.token_url.is_none() && has_no_endpoint
+}
+
+/// Puts a spec and the catalogue together, where nothing is known from an issuer.
 pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints, ResolveError> {
+    resolve_discovered(spec, catalogue, None)
+}
+
+/// Puts a spec, the catalogue and what the issuer's metadata tell together. What the spec writes out wins.
+pub fn resolve_discovered(
+    spec: &EmailAssetSpec,
+    catalogue: &Catalogue,
+    discovered: Option<&Discovered>,
+) -> Result<Endpoints, ResolveError> {
     let provider = find::find(spec, catalogue)?;
     let domain = find::domain(spec);
     let values = Values::of(provider, &spec.oauth2.parameters, &domain)?;
-    let (token_url, refresh_url) = urls(&spec.oauth2, provider, &values, catalogue)?;
+    let discovered = match &spec.oauth2.issuer {
+        Some(issuer) if is_to_be_asked(&spec.oauth2, provider) => {
+            sign_in::check_issuer(issuer, catalogue)?;
+            let found = discovered.filter(|found| found.issuer == *issuer);
+            Some(found.ok_or_else(|| ResolveError::Undiscovered { issuer: issuer.clone() })?)
+        }
+        _ => None,
+    };
+    let (token_url, refresh_url) = urls(&spec.oauth2, provider, discovered, &values, catalogue)?;
     let own_hosts = provider
         .map(|provider| provider.entry.place(values.words()).token_hosts())
         .unwrap_or_default();
@@ -334,6 +401,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         token_url: &token_url,
         refresh_url: &refresh_url,
         scopes: &scopes,
+        discovered,
     };
     let sign_in = sign_in::sign_in(spec, known, catalogue)?;
     let mail_server = |protocol: &Protocol, named: Option<&MailServer>, offer: fn(&Entry) -> Option<&EntryServer>| {
@@ -353,7 +421,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         ),
         email: spec.email.clone(),
         client_authentication: client_authentication(&spec.oauth2, at_home)?,
-        authentication_with_secret: authentication_with_secret(provider),
+        authentication_with_secret: authentication_with_secret(provider, discovered),
         rotation: rotation(&spec.oauth2, at_home)?,
         reuse_grace: home.and_then(|entry| length(entry.refresh.reuse_grace)),
         default_lifetime: home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |entry| entry.access_token_lifetime.0),
@@ -362,7 +430,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         errors: facts.map(|provider| provider.entry.errors).unwrap_or_default(),
         propagation_grace: home.and_then(|entry| length(entry.propagation_grace)),
         assertion: home.and_then(|entry| entry.assertion.clone()),
-        revocation_url: revocation_url(&spec.oauth2, home, &values, &token_url)?,
+        revocation_url: revocation_url(&spec.oauth2, home, discovered, &values, &token_url)?,
         smtp: mail_server(&SMTP, spec.smtp.as_ref(), |entry| entry.smtp.as_ref())?,
         imap: mail_server(&IMAP, spec.imap.as_ref(), |entry| entry.imap.as_ref())?,
         pop3: mail_server(&POP3, spec.pop3.as_ref(), |entry| entry.pop3.as_ref())?,
@@ -378,6 +446,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         sign_in,
         token_url,
         refresh_url,
+        discovered: discovered.cloned(),
         own_hosts,
     })
 }
@@ -423,12 +492,14 @@ impl Endpoints {
     /// As it stands in `status.endpoints`, with the client authentication in use once that is known.
     #[must_use]
     pub fn to_status(&self, client_authentication: Option<ClientAuthentication>) -> EndpointsStatus {
-        EndpointsStatus {
+        let asked = || self.discovered.as_ref().map(|found| found.issuer.clone());
+        let mut status = EndpointsStatus {
             issuer: self
                 .sign_in
                 .identity
                 .fixed_issuer()
-                .or_else(|| self.sign_in.identity.issuer.clone()),
+                .or_else(|| self.sign_in.identity.issuer.clone())
+                .or_else(asked),
             authorization_url: self.sign_in.authorization_url.as_ref().map(Url::to_string),
             device_authorization_url: self.sign_in.device_authorization_url.as_ref().map(Url::to_string),
             provider: self.provider.clone(),
@@ -441,7 +512,15 @@ impl Endpoints {
             smtp: self.smtp.as_ref().map(Server::to_status),
             imap: self.imap.as_ref().map(Server::to_status),
             pop3: self.pop3.as_ref().map(Server::to_status),
+            discovered: Vec::new(),
+        };
+        if let Some(found) = &self.discovered {
+            status.discovered = found.names_in(&status);
+            if self.client_authentication.is_some() {
+                status.discovered.retain(|name| name != "clientAuthentication");
+            }
         }
+        status
     }
 }
 
@@ -449,15 +528,26 @@ const TOKEN_URL: &str = "spec.oauth2.tokenURL";
 const REFRESH_URL: &str = "spec.oauth2.refreshURL";
 const REVOCATION_URL: &str = "spec.oauth2.revocationURL";
 
-/// Where a token is given back: the spec's own endpoint, or the entry's while tokens come from there.
+/// Where a token is given back: the spec's own endpoint, that of the issuer's metadata, or the entry's while tokens come from there.
 fn revocation_url(
     oauth2: &OAuth2,
     home: Option<&Entry>,
+    discovered: Option<&Discovered>,
     values: &Values<'_>,
     token_url: &Url,
 ) -> Result<Option<Url>, ResolveError> {
     if let Some(own) = &oauth2.revocation_url {
         return parse_url(REVOCATION_URL, own).map(Some);
+    }
+    // One at another host is no reason to refuse an asset that will never call it.
+    let wanted = |url: &&Url| {
+        oauth2.grant_deletion_policy() == GrantDeletionPolicy::Revoke || url.origin() == token_url.origin()
+    };
+    if let Some(found) = discovered
+        .and_then(|found| found.revocation_url.as_ref())
+        .filter(wanted)
+    {
+        return Ok(Some(found.clone()));
     }
     let known = home.and_then(|entry| entry.revocation_url.as_ref());
     if known.is_none() && oauth2.grant_deletion_policy() == GrantDeletionPolicy::Revoke {
@@ -475,6 +565,7 @@ fn revocation_url(
 fn urls(
     oauth2: &OAuth2,
     provider: Option<Provider<'_>>,
+    discovered: Option<&Discovered>,
     values: &Values<'_>,
     catalogue: &Catalogue,
 ) -> Result<(Url, Url), ResolveError> {
@@ -488,7 +579,7 @@ fn urls(
         .as_deref()
         .map(|url| parse_url(REFRESH_URL, url))
         .transpose()?;
-    if let Some(token) = own_token {
+    if let Some(token) = own_token.or_else(|| discovered.map(|found| found.token_url.clone())) {
         let refresh = own_refresh.unwrap_or_else(|| token.clone());
         return Ok((token, refresh));
     }
@@ -512,7 +603,12 @@ fn urls(
 }
 
 fn parse_url(field: &'static str, text: &str) -> Result<Url, ResolveError> {
-    let bad = |problem| ResolveError::BadUrl { field, problem };
+    read_url(text).map_err(|problem| ResolveError::BadUrl { field, problem })
+}
+
+/// Reads a URL that may be called: https, a host, and nothing that a person would read otherwise than the parser does.
+pub(super) fn read_url(text: &str) -> Result<Url, UrlProblem> {
+    let bad = UrlProblem;
     // The parser would drop line ends, turn backslashes round and rewrite other scripts: what a person reads would not be what is called.
     if text.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\') {
         return Err(bad("it has spaces, backslashes or characters outside ASCII"));
@@ -562,12 +658,17 @@ fn client_authentication(
     }
 }
 
-/// The entry's favourite; elsewhere what every server must take (RFC 6749 §2.3.1).
-fn authentication_with_secret(provider: Option<Provider<'_>>) -> ClientAuthentication {
-    provider
+/// The entry's favourite; elsewhere what every server must take (RFC 6749 §2.3.1). Unless the server says that it takes something else.
+fn authentication_with_secret(provider: Option<Provider<'_>>, discovered: Option<&Discovered>) -> ClientAuthentication {
+    let said = discovered.map_or(&[][..], |found| &found.authentication_with_secret);
+    let favourite = provider
         .and_then(|provider| provider.entry.client_authentication.first().copied())
         .filter(|method| *method != ClientAuthentication::None)
-        .unwrap_or(ClientAuthentication::ClientSecretBasic)
+        .unwrap_or(ClientAuthentication::ClientSecretBasic);
+    match said.first() {
+        Some(first) if !said.contains(&favourite) => *first,
+        _ => favourite,
+    }
 }
 
 /// Strict is the safe guess: it never redeems a refresh token twice.

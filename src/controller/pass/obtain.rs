@@ -11,7 +11,7 @@ use super::{AFTER_TROUBLE, Flow, MOST_REDEMPTIONS, Needed, Pass, record_of};
 use crate::{
     api::{ClientAuthentication, names},
     controller::{
-        context::reference,
+        context::{Context, reference},
         explain::{self, Question},
         observe::Resolved,
         redeem::{Ended, Job, LastTry},
@@ -59,7 +59,7 @@ impl Pass {
             return self.trouble(&error);
         }
         // The hosts that the Secrets name were read with them.
-        self.resolved = self.resolve();
+        self.resolve();
         Flow::On
     }
 
@@ -384,34 +384,41 @@ impl Pass {
         let Some(reference) = &self.asset.spec.oauth2.ca_bundle_ref else {
             return Ok(None);
         };
-        let place = format!(
-            "ConfigMap {}/{}, key {} (spec.oauth2.caBundleRef)",
-            self.key.namespace, reference.name, reference.key
-        );
-        let api: Api<ConfigMap> = Api::namespaced(self.context.client.clone(), &self.key.namespace);
-        let found = tokio::time::timeout(self.context.settings.api_timeout, api.get_opt(&reference.name)).await;
-        let map = match found {
-            Ok(Ok(Some(map))) => map,
-            Ok(Ok(None)) => {
-                return Err(explain::no_ca_bundle(format!(
-                    "{place} does not exist. Create it with the CA certificates in PEM form."
-                )));
-            }
-            Ok(Err(_)) | Err(_) => {
-                return Err(explain::no_ca_bundle(format!(
-                    "{place} could not be read from the API server; it is tried again."
-                )));
-            }
-        };
-        let Some(pem) = map.data.and_then(|mut data| data.remove(&reference.key)) else {
-            return Err(explain::no_ca_bundle(format!(
-                "{place} is not there: the ConfigMap has no such key."
-            )));
-        };
-        CaBundle::from_pem(pem.as_bytes())
+        authority(&self.context, &self.key.namespace, &reference.name, &reference.key)
+            .await
             .map(Some)
-            .map_err(|error| explain::no_ca_bundle(format!("{place} {error}.")))
     }
+}
+
+/// The certificates in this key of this `ConfigMap`.
+pub(in crate::controller) async fn authority(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    key: &str,
+) -> Result<CaBundle, Failure> {
+    let place = format!("ConfigMap {namespace}/{name}, key {key} (spec.oauth2.caBundleRef)");
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
+    let found = tokio::time::timeout(context.settings.api_timeout, api.get_opt(name)).await;
+    let map = match found {
+        Ok(Ok(Some(map))) => map,
+        Ok(Ok(None)) => {
+            return Err(explain::no_ca_bundle(format!(
+                "{place} does not exist. Create it with the CA certificates in PEM form."
+            )));
+        }
+        Ok(Err(_)) | Err(_) => {
+            return Err(explain::no_ca_bundle(format!(
+                "{place} could not be read from the API server; it is tried again."
+            )));
+        }
+    };
+    let Some(pem) = map.data.and_then(|mut data| data.remove(key)) else {
+        return Err(explain::no_ca_bundle(format!(
+            "{place} is not there: the ConfigMap has no such key."
+        )));
+    };
+    CaBundle::from_pem(pem.as_bytes()).map_err(|error| explain::no_ca_bundle(format!("{place} {error}.")))
 }
 
 const fn wire_authentication(authentication: ClientAuthentication) -> oauth::ClientAuthentication {

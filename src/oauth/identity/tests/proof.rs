@@ -350,18 +350,32 @@ async fn metadata_say_what_sign_in_needs() {
     let found = discover(&client(), &issuer.url(""), question.certificate_authority.as_ref())
         .await
         .unwrap();
-    assert_eq!(found.names_issuer, crate::provider::NamesIssuer::Always);
+    assert_eq!(
+        found.endpoints,
+        Err(crate::provider::UnusableMetadata::NoTokenEndpoint),
+        "keys are all that a proof needs"
+    );
     assert_eq!(found.scopes_supported, ["openid", "email"]);
     let little = json!({
         "issuer": issuer.url(""), "jwks_uri": "http://id.example.com/keys", "userinfo_endpoint": 1,
         "authorization_response_iss_parameter_supported": "true", "scopes_supported": "openid",
     });
     issuer.page(METADATA, &little);
-    let found = discover(&client(), &issuer.url(""), question.certificate_authority.as_ref())
+    let client = client();
+    let found = discover(&client, &issuer.url(""), question.certificate_authority.as_ref())
         .await
         .unwrap();
     assert_eq!((found.keys_url, found.userinfo_url), (None, None), "https only");
-    assert_eq!(found.names_issuer, crate::provider::NamesIssuer::Perhaps);
+    let mut whole = issuer.metadata("");
+    whole["token_endpoint"] = json!(issuer.url("/token"));
+    issuer.page(METADATA, &whole);
+    let question = question.certificate_authority.as_ref();
+    let kept = discover(&client, &issuer.url(""), question).await.unwrap();
+    assert!(kept.endpoints.is_err(), "what was read in the last minutes will do");
+    let anew = discover_anew(&client, &issuer.url(""), question).await.unwrap();
+    let found = anew.endpoints.unwrap();
+    assert_eq!(found.token_url.as_str(), issuer.url("/token"));
+    assert_eq!(found.names_issuer, crate::provider::NamesIssuer::Always);
     for issuer in [
         "http://id.example.com",
         "id.example.com",
@@ -369,7 +383,7 @@ async fn metadata_say_what_sign_in_needs() {
         "https://id.example.com#x",
     ] {
         assert_eq!(
-            discover(&client(), issuer, None).await,
+            discover(&client, issuer, None).await,
             Err(Undiscovered::NoUrl),
             "{issuer}"
         );
