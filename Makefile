@@ -25,7 +25,9 @@ bench: setup ## Measures rates, CPU time and memory of a release build and write
 
 soak: setup ## Runs the long proofs with full counts and writes their tables to docs/measurements.md, in about an hour.
 	EMAILASSET_SOAK=1 cargo test --release --test model -- --nocapture
+	EMAILASSET_SOAK=1 cargo test --release --lib -- --nocapture explain::fuzz
 	EMAILASSET_SOAK=1 EMAILASSET_ROUNDS=200 EMAILASSET_REPLICA_ROUNDS=100 cargo test --test e2e -- --nocapture crash:: replicas:: signin::walk::from_consent signin::waiting
+	EMAILASSET_SOAK=1 cargo test --test e2e -- --nocapture signin::flood
 
 lint: ## Checks format and style.
 	cargo fmt --check

@@ -190,9 +190,8 @@ async fn install(workshop: &mut Workshop, kubectl: &Kubectl, ground: Ground, voi
                 .is_empty()
             {
                 guest.objects.push(crd.to_owned());
-                kubectl
-                    .run(&["apply", "--server-side", "-f", &folder("crds/emailassets.yaml")])
-                    .await?;
+                guest.objects.push("crd/emailproviders.emailasset.dev".to_owned());
+                kubectl.run(&["apply", "--server-side", "-f", &folder("crds")]).await?;
             }
             established(kubectl).await?;
             guest.objects.push(format!("namespace/{NAMESPACE}"));

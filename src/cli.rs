@@ -10,7 +10,7 @@ use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use url::{Host, Url};
 
-use crate::telemetry::logs::Format;
+use crate::{provider::Authority, telemetry::logs::Format};
 
 mod duration;
 #[cfg(test)]
@@ -67,6 +67,9 @@ pub struct Run {
     /// Where it may send credentials, and how.
     #[command(flatten)]
     pub network: Network,
+    /// Who it is itself.
+    #[command(flatten)]
+    pub identity: Identity,
     /// Where people sign in.
     #[command(flatten)]
     pub sign_in: SignIn,
@@ -190,6 +193,48 @@ pub struct Network {
     /// After that its outcome is unknown: the provider may have rotated the refresh token. Rather too long than too short.
     #[arg(long, env = "EMAILASSET_TOKEN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
     pub token_timeout: Duration,
+}
+
+/// The operator's own identity.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Federated identity")]
+pub struct Identity {
+    /// File with a projected ServiceAccount token that stands for OAuth clients
+    ///
+    /// For assets with clientAuthentication FederatedToken. It is read for each request, since the kubelet replaces it. Entra wants the audience
+    /// api://AzureADTokenExchange.
+    #[arg(long, env = "EMAILASSET_FEDERATED_TOKEN_FILE", value_name = "FILE")]
+    pub federated_token_file: Option<PathBuf>,
+
+    /// Which clients that token may stand for, and in which namespace
+    ///
+    /// As NAMESPACE/CLIENT-ID, separated by commas or given several times; * for any namespace. Whoever may make assets in that namespace can open every mailbox that
+    /// the client opens.
+    #[arg(
+        long,
+        env = "EMAILASSET_FEDERATED_CLIENT",
+        value_name = "NAMESPACE/CLIENT",
+        value_delimiter = ',',
+        value_parser = federated_client
+    )]
+    pub federated_client: Vec<String>,
+
+    /// Hosts that may be sent that token besides those of the catalogue
+    ///
+    /// As HOST or HOST:PORT, separated by commas or given several times.
+    #[arg(long, env = "EMAILASSET_FEDERATED_HOST", value_name = "HOST", value_delimiter = ',', value_parser = host)]
+    pub federated_host: Vec<Authority>,
+}
+
+fn federated_client(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some((namespace, client)) if !namespace.is_empty() && !client.is_empty() => Ok(text.to_owned()),
+        _ => Err("expected NAMESPACE/CLIENT-ID, such as helpdesk/11111111-2222-3333-4444-555555555555".to_owned()),
+    }
+}
+
+fn host(text: &str) -> Result<Authority, String> {
+    Authority::parse(text).ok_or_else(|| "expected a host name, with a port if need be: sts.example.com".to_owned())
 }
 
 /// The pages where people sign in.

@@ -9,27 +9,31 @@
 //! [`run`] is the whole life of a replica. It keeps its caches warm whether it leads or not, so that it can act at once when it does; only the leader's passes do
 //! anything. What must never be interrupted (`redeem`) runs on tasks of its own, which the end of leadership does not touch and shutdown waits for.
 
+mod bundle;
 mod clients;
 mod consent;
 mod context;
 mod desk;
 mod discoveries;
 mod explain;
+mod federation;
 mod finalizer;
 mod gates;
 mod lean;
 mod noted;
 mod observe;
 mod pass;
+mod providers;
 mod redeem;
 mod registry;
 mod responses;
+mod situation;
 mod status;
 mod watch;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use kube::{
     Client, Resource, ResourceExt,
     runtime::{
@@ -44,7 +48,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info};
 
 use self::{context::Context, gates::Gates, lean::Watched, pass::Pass, registry::Registry, watch::Synced};
-pub use self::{context::Settings, desk::Reception};
+pub use self::{context::Settings, desk::Reception, federation::Federation};
 use crate::{
     leader::{Fence, Leadership},
     oauth::TokenClient,
@@ -90,7 +94,13 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
     let namespaces = settings.namespaces.clone();
     let synced = Synced::new();
     let scopes = watch::scopes(&namespaces);
-    let wanted = scopes.len().saturating_mul(Kind::ALL.len().saturating_add(1));
+    let at_home = watch::outside(&scopes, &settings.own_namespace);
+    // The kinds of Secrets and the assets of each namespace, the providers and the namespaces, and the operator's own Secrets.
+    let wanted = scopes
+        .len()
+        .saturating_mul(Kind::ALL.len().saturating_add(1))
+        .saturating_add(2)
+        .saturating_add(at_home.iter().len());
     let context = Arc::new(Context {
         links: parts.links,
         synced: (synced.clone(), wanted),
@@ -104,6 +114,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         index: Index::default(),
         registry: Registry::default(),
         clients: clients::Clients::default(),
+        providers: providers::Providers::default(),
         assets,
         catalogue: parts.catalogue,
         token_client: parts.token_client,
@@ -122,6 +133,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
     announce(Arc::clone(&context.metrics), Reception(Arc::clone(&context)));
     redeem::heal(&context);
     watch_secrets(&context, &scopes, &synced);
+    watch_providers(&context, at_home, &synced, parts.leadership.clone());
     let synced_now = synced.clone();
     let leadership = parts.leadership.clone();
     let leader = Arc::clone(&context);
@@ -197,20 +209,16 @@ async fn reconcile(asset: Arc<Watched>, context: Arc<Context>, turn: &Turn) -> A
     if !turn.is_ours() || context.stopping.is_cancelled() || context.registry.is_busy(&key) {
         return Action::await_change();
     }
-    let mut readable = match asset.asset() {
+    let readable = match asset.asset() {
         Ok(readable) => readable,
+        Err(problem) if finalizer::holds_back(asset.meta()) => {
+            return finalizer::let_unreadable_go(&context, &key, asset.meta(), &problem).await;
+        }
         Err(problem) => {
             status::write_unreadable(&context, &key, asset.meta(), &problem).await;
             return Action::await_change();
         }
     };
-    // The queue took its copy a moment ago. A status of ours that the watch has shown since is in the cache, and no longer remembered beside it.
-    if context.registry.is_outdated(&key, &readable)
-        && let Some(newer) = context.assets.get(&context::reference(&key))
-        && let Ok(newer) = newer.asset()
-    {
-        readable = newer;
-    }
     let pass = Pass::new(Arc::clone(&context), key, readable, place);
     let (action, outcome) = Box::pin(pass.run()).await;
     context.metrics.reconciled(outcome);
@@ -232,6 +240,22 @@ fn watch_secrets(context: &Arc<Context>, scopes: &[Option<String>], synced: &Syn
             let watch = watch::secrets(Arc::clone(context), scope.clone(), kind, synced.clone());
             context.tracker.spawn(until(context.stopping.clone(), watch));
         }
+    }
+}
+
+/// Starts what is there for `EmailProvider`s: the watches, also on their clients' Secrets where these are in no namespace of an asset, and their statuses.
+fn watch_providers(
+    context: &Arc<Context>,
+    at_home: Option<String>,
+    synced: &Synced,
+    leadership: channel::Receiver<Leadership>,
+) {
+    let spawn = |task| context.tracker.spawn(until(context.stopping.clone(), task));
+    spawn(providers::watch(Arc::clone(context), synced.clone()).boxed());
+    spawn(providers::watch_namespaces(Arc::clone(context), synced.clone()).boxed());
+    spawn(providers::keep_statuses(Arc::clone(context), leadership).boxed());
+    if let Some(namespace) = at_home {
+        spawn(watch::clients(Arc::clone(context), namespace, synced.clone()).boxed());
     }
 }
 

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod controller;
 pub mod leader;
 pub mod lifecycle;
+mod listener;
 pub mod oauth;
 pub mod operator;
 pub mod plugin;

@@ -1,5 +1,5 @@
-//! One exchange with an authorization server: redeeming a refresh token, an authorization code or a device code; client authentication, the answer and its class;
-//! and who signed in ([`identity`]).
+//! One exchange with an authorization server: redeeming a refresh token, an authorization code or a device code, or asking for a token without any of them
+//! ([`issue`]); client authentication ([`assertion`]), the answer and its class; and who signed in ([`identity`]).
 //!
 //! [`TokenClient::redeem`] sends one request and says how it ended. It never retries: only the caller knows whether a second
 //! request could kill a rotating grant (invariant 2). This room touches HTTP and nothing else.
@@ -26,20 +26,25 @@
 
 pub mod address;
 pub mod answer;
+pub mod assertion;
 pub mod certificates;
 pub mod classify;
 pub mod device;
 mod echo;
+pub mod errors;
 pub mod exchange;
 mod headers;
 pub mod identity;
+pub mod issue;
 pub mod redeem;
 pub mod request;
 pub mod revoke;
+pub mod situation;
 pub mod transport;
 
 pub use address::PrivateAddresses;
 pub use answer::Answer;
+pub use assertion::{ClientKey, KeyProblem, ServiceAccount, SigningKey};
 pub use certificates::{CaBundle, CaBundleError};
 pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
 pub use device::{DeviceAuthorization, DeviceFailure, DevicePoll, DevicePolled, DeviceRequest};
@@ -47,10 +52,12 @@ pub use exchange::CodeExchange;
 pub use identity::{
     Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, discover_anew, prove,
 };
+pub use issue::{Issuance, IssuedTo};
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};
 pub use request::{ClientAuthentication, ClientCredentials, Redemption};
 pub use revoke::{NotRevoked, Revocation};
+pub use situation::{Circumstance, Dialect, Situation};
 pub use transport::{HttpError, HttpSettings, ProxySetting};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

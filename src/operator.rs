@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::{
     api::AllowedKeys,
     cli::{Cluster, Network, Run},
-    controller::{self, Parts, Settings},
+    controller::{self, Federation, Parts, Settings},
     leader::{self, Election, Fence, Leadership},
     oauth::{CaBundle, HttpSettings, PrivateAddresses, TokenClient},
     provider::Catalogue,
@@ -117,6 +117,7 @@ pub async fn run(settings: Run) -> Result<()> {
 fn controller_settings(settings: &Run, instance: String) -> Settings {
     Settings {
         namespaces: settings.cluster.watch_namespace.clone(),
+        own_namespace: settings.cluster.namespace.clone(),
         instance,
         api_timeout: controller::API_TIMEOUT,
         token_timeout: settings.network.token_timeout,
@@ -128,6 +129,11 @@ fn controller_settings(settings: &Run, instance: String) -> Settings {
                 .iter()
                 .map(|prefix| format!("{}*", prefix.trim_end_matches('*'))),
         ),
+        federation: Federation {
+            file: settings.identity.federated_token_file.clone(),
+            clients: settings.identity.federated_client.clone(),
+            hosts: settings.identity.federated_host.clone(),
+        },
     }
 }
 

@@ -17,12 +17,14 @@ mod sign_in;
 
 pub use catalogue::{
     Assertion, Catalogue, CatalogueError, Choice, Confidence, Entry, EntryIdentity, EntryServer, EntryTenancy,
-    ErrorDialect, Evidence, Fact, Host, Mechanism, Offer, Parameter, Period, PersonalTenant, RateLimit, Refresh,
-    RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
+    ErrorDialect, Evidence, Fact, Host, LivesAs, Mechanism, Offer, Parameter, Period, PersonalTenant, RateLimit,
+    Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
 };
 pub use discovered::{Discovered, UnusableMetadata};
-pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
-pub use resolve::{Endpoints, Limits, ResolveError, UrlProblem, issuer_to_ask, resolve, resolve_discovered};
+pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts, check_issuer_host};
+pub use resolve::{
+    Endpoints, KnownLife, Limits, ResolveError, UrlProblem, issuer_to_ask, resolve, resolve_discovered, resolve_under,
+};
 pub use servers::Server;
 pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
 

@@ -103,6 +103,8 @@ pub struct Consent {
     pub code: SecretString,
     /// The PKCE verifier.
     pub verifier: SecretString,
+    /// The issuer that the answer named (RFC 9207); it is the right one, where one is known.
+    pub issuer: Option<String>,
     /// The redirect URI of the authorization request.
     pub redirect_uri: String,
     /// The nonce of the authorization request; the ID token must repeat it.

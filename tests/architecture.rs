@@ -61,8 +61,9 @@ const ROOMS: &[Room] = &[
     Room { name: "provider",  rooms: &["api"],                             kube: Kube::Types,  never: EFFECTS },   // pure until discovery comes
     Room { name: "oauth",     rooms: &["api", "lifecycle", "provider"],    kube: Kube::Types,  never: &[] },
     Room { name: "store",     rooms: &["api", "lifecycle", "provider", "oauth"], kube: Kube::Client, never: &["reqwest"] },
-    Room { name: "signin",    rooms: &["api", "lifecycle", "provider"],    kube: Kube::Types,  never: &["reqwest"] },
+    Room { name: "signin",    rooms: &["api", "lifecycle", "provider", "listener"], kube: Kube::Types,  never: &["reqwest"] },
     Room { name: "leader",    rooms: &[],                                  kube: Kube::Client, never: &["reqwest"] },
+    Room { name: "listener",  rooms: &[],                                  kube: Kube::Types,  never: &["reqwest"] },
 ];
 
 #[test]

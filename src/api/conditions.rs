@@ -55,8 +55,12 @@ named! {
     Reason {
         /// Ready is True: the published token is valid.
         Fresh,
+        /// Ready of an EmailProvider is True: assets can use it.
+        Usable,
         /// Authorized is True: the provider has taken the grant.
         Stored,
+        /// Authorized is True: the grant works, and will end at a moment that is known. Somebody should act before.
+        GrantEnding,
         /// Refreshed is True: the last refresh worked.
         Refreshed,
 
@@ -100,6 +104,8 @@ named! {
         ClientRejected,
         /// The provider's or the organisation's policy forbids it.
         PolicyBlocked,
+        /// The provider says that the account is disabled, unknown, or not in this directory.
+        AccountUnusable,
         /// The token endpoint cannot be used as configured: wrong address, certificate or URL.
         EndpointUnusable,
         /// The provider says that our request is wrong.
@@ -108,6 +114,10 @@ named! {
         TokenExpired,
         /// The spec cannot be carried out as written.
         InvalidSpec,
+        /// No rule of the EmailProvider covers this asset.
+        ProviderNotAllowed,
+        /// The EmailProvider is missing, or cannot be used as it is written.
+        ProviderNotReady,
         /// A credential would go to a host that its Secret does not name.
         HostNotAllowed,
         /// A Secret of the wanted name belongs to somebody else, or another asset owns the seed.

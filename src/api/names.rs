@@ -26,6 +26,8 @@ pub const ISSUE_TIME: &str = "emailasset.dev/issue-time";
 pub const EXPIRATION_TIME: &str = "emailasset.dev/expiration-time";
 /// On a grant Secret, or on the token Secret where nothing rotates: when the grant was given, RFC 3339.
 pub const GRANT_TIME: &str = "emailasset.dev/grant-time";
+/// On grant and token Secrets: when the refresh token ends, and who says so, as JSON.
+pub const GRANT_END: &str = "emailasset.dev/grant-end";
 /// On grant and token Secrets: the mailbox address that the contents are for.
 pub const EMAIL: &str = "emailasset.dev/email";
 /// On a grant Secret, or on the token Secret where nothing rotates: fingerprints of seeds that were taken or refused.

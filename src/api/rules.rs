@@ -30,6 +30,16 @@ pub(super) const MAX_KEYS: usize = 32;
 pub(super) const MAX_LABEL: usize = 63;
 /// Longest value of an annotation.
 pub(super) const MAX_ANNOTATION: usize = 4096;
+/// Most rules about who may use an `EmailProvider`.
+pub(super) const MAX_ALLOW_RULES: usize = 32;
+/// Most mailboxes in one of them.
+pub(super) const MAX_MAILBOXES: usize = 64;
+/// Most namespaces in one of them.
+pub(super) const MAX_NAMESPACES: usize = 64;
+/// Most grants in one of them: there are not more.
+pub(super) const MAX_GRANTS: usize = 8;
+/// Longest name of an `EmailProvider`.
+pub(super) const MAX_PROVIDER_NAME: usize = 63;
 /// Longest duration. With at most six digits to a number, none of this length exceeds what Go and CEL can hold.
 pub(super) const MAX_DURATION: usize = 20;
 
@@ -104,11 +114,30 @@ pub(super) const LABEL_VALUE: &str = "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]
 pub(super) const LABEL_VALUE_MESSAGE: &str =
     "must be a label value: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends";
 
-pub(super) const CLIENT_NAMED: &str = "has(self.clientCredentialsRef) || has(self.clientID)";
+pub(super) const CLIENT_NAMED: &str = "has(self.providerRef) || self.oauth2.grant == 'JWTBearer' || has(self.oauth2.clientCredentialsRef) || has(self.oauth2.clientID)";
+/// The same for an `EmailProvider`.
+pub(super) const SHARED_CLIENT_NAMED: &str = "has(self.clientCredentialsRef) || has(self.clientID)";
 pub(super) const CLIENT_NAMED_MESSAGE: &str = "needs an OAuth client: set clientCredentialsRef to a Secret with the keys client_id and client_secret, or clientID for a public client";
-pub(super) const CLIENT_HAS_SECRET: &str =
-    "!has(self.clientAuthentication) || self.clientAuthentication == 'None' || has(self.clientCredentialsRef)";
-pub(super) const CLIENT_HAS_SECRET_MESSAGE: &str = "clientAuthentication ClientSecretBasic or ClientSecretPost needs clientCredentialsRef, a Secret with the key client_secret; a public client has clientAuthentication None";
+pub(super) const CLIENT_HAS_SECRET: &str = "!has(self.clientAuthentication) || self.clientAuthentication == 'None' || self.clientAuthentication == 'FederatedToken' || has(self.clientCredentialsRef)";
+pub(super) const CLIENT_HAS_SECRET_MESSAGE: &str = "clientAuthentication ClientSecretBasic or ClientSecretPost needs clientCredentialsRef, a Secret with the key client_secret, and PrivateKeyJWT one with the keys tls.key and tls.crt; a public client has clientAuthentication None";
+pub(super) const CLIENT_PROVES_ITSELF: &str = "has(self.providerRef) || self.oauth2.grant != 'ClientCredentials' || (has(self.oauth2.clientAuthentication) ? self.oauth2.clientAuthentication != 'None' : has(self.oauth2.clientCredentialsRef))";
+pub(super) const CLIENT_PROVES_ITSELF_MESSAGE: &str = "grant ClientCredentials needs a client that proves itself, since nobody signs in: set clientCredentialsRef to a Secret with client_secret or with tls.key and tls.crt, or clientAuthentication to FederatedToken; None is for public clients";
+pub(super) const ACCOUNT_NAMED: &str =
+    "has(self.providerRef) || self.oauth2.grant != 'JWTBearer' || has(self.oauth2.clientCredentialsRef)";
+pub(super) const ACCOUNT_NAMED_MESSAGE: &str = "is needed by grant JWTBearer: name the Secret with the service account's key file, exactly as Google's console downloads it";
+pub(super) const CLIENT_ID_USED: &str = "self.grant != 'JWTBearer' || !has(self.clientID)";
+pub(super) const CLIENT_ID_USED_MESSAGE: &str =
+    "is not used by grant JWTBearer, whose service account is named in its key file: leave it out";
+pub(super) const AUTHENTICATION_USED: &str = "self.grant != 'JWTBearer' || !has(self.clientAuthentication)";
+pub(super) const AUTHENTICATION_USED_MESSAGE: &str =
+    "is not used by grant JWTBearer, whose service account signs each request with its key: leave it out";
+pub(super) const REFRESH_USED: &str =
+    "(self.grant != 'ClientCredentials' && self.grant != 'JWTBearer') || !has(self.refreshURL)";
+pub(super) const REFRESH_USED_MESSAGE: &str = "is not used by grants ClientCredentials and JWTBearer, which have no refresh token: leave it out, and set tokenURL where the token endpoint is another";
+pub(super) const ROTATION_USED: &str =
+    "(self.grant != 'ClientCredentials' && self.grant != 'JWTBearer') || !has(self.rotation)";
+pub(super) const ROTATION_USED_MESSAGE: &str =
+    "is not used by grants ClientCredentials and JWTBearer, which have no refresh token: leave it out";
 pub(super) const ROTATION_IS_KNOWN: &str =
     "!has(self.rotation) || has(self.tokenURL) || has(self.refreshURL) || has(self.issuer)";
 pub(super) const ROTATION_IS_KNOWN_MESSAGE: &str = "rotation may be set only with an issuer, tokenURL or refreshURL of your own: how the provider's own server rotates is in the catalogue";
@@ -117,7 +146,7 @@ pub(super) const SEED_NAMED: &str = "self.grant != 'RefreshToken' || has(self.re
 pub(super) const SEED_NAMED_MESSAGE: &str = "is needed by grant RefreshToken: name the Secret and its key with the first refresh token, or choose grant AuthorizationCode and let a person sign in";
 pub(super) const SEED_UNUSED: &str = "self.grant == 'RefreshToken' || !has(self.refreshTokenSecretRef)";
 pub(super) const SEED_UNUSED_MESSAGE: &str =
-    "is used by grant RefreshToken alone: leave it out where a person signs in";
+    "is used by grant RefreshToken alone: leave it out where a person signs in, or nobody has to";
 pub(super) const PROMPT_USED: &str = "!has(self.prompt) || self.grant == 'AuthorizationCode'";
 pub(super) const PROMPT_USED_MESSAGE: &str = "is used by grant AuthorizationCode alone: leave it out";
 pub(super) const PROMPT: &str = "self.matches('^[a-z_]+( [a-z_]+)*$')";
@@ -125,7 +154,7 @@ pub(super) const PROMPT_MESSAGE: &str =
     "must be lower-case words separated by single spaces, such as consent or select_account";
 
 /// Without a word about servers, the catalogue looks at the mailbox's domain; and an issuer may know its endpoints.
-pub(super) const SERVER_KNOWN: &str = "has(self.provider) || has(self.oauth2.tokenURL) || has(self.oauth2.issuer) || !(has(self.oauth2.authorizationURL) || has(self.oauth2.deviceAuthorizationURL) || has(self.oauth2.refreshURL))";
+pub(super) const SERVER_KNOWN: &str = "has(self.provider) || has(self.providerRef) || has(self.oauth2.tokenURL) || has(self.oauth2.issuer) || !(has(self.oauth2.authorizationURL) || has(self.oauth2.deviceAuthorizationURL) || has(self.oauth2.refreshURL))";
 pub(super) const SERVER_KNOWN_MESSAGE: &str = "needs a provider or a token endpoint beside the URL that is set: set provider to an entry of the catalogue, such as google or microsoft, or oauth2.tokenURL to the server's token endpoint";
 pub(super) const SMTP_HOST: &str =
     "has(self.provider) || !has(self.oauth2.tokenURL) || !has(self.smtp) || has(self.smtp.host)";
@@ -134,6 +163,26 @@ pub(super) const IMAP_HOST: &str =
 pub(super) const POP3_HOST: &str =
     "has(self.provider) || !has(self.oauth2.tokenURL) || !has(self.pop3) || has(self.pop3.host)";
 pub(super) const MAIL_HOST_MESSAGE: &str = "needs a host, because no provider is named that would know the server";
+
+pub(super) const ONE_PROVIDER: &str = "!has(self.provider) || !has(self.providerRef)";
+pub(super) const ONE_PROVIDER_MESSAGE: &str = "may not be set beside provider: name an entry of the catalogue in provider, or an EmailProvider in providerRef, which may build on an entry itself";
+pub(super) const SHARED_OAUTH2: &str = "!has(self.providerRef) || !(has(self.oauth2.clientCredentialsRef) || has(self.oauth2.clientID) || has(self.oauth2.clientAuthentication) || has(self.oauth2.parameters) || has(self.oauth2.issuer) || has(self.oauth2.authorizationURL) || has(self.oauth2.deviceAuthorizationURL) || has(self.oauth2.tokenURL) || has(self.oauth2.refreshURL) || has(self.oauth2.revocationURL) || has(self.oauth2.scopes) || has(self.oauth2.rotation) || has(self.oauth2.prompt) || has(self.oauth2.caBundleRef))";
+pub(super) const SHARED_OAUTH2_MESSAGE: &str = "may set only grant, refreshTokenSecretRef, loginEmail and grantDeletionPolicy beside providerRef: the client, the endpoints and the scopes are those of the EmailProvider, and an asset cannot change them";
+pub(super) const SHARED_SERVERS: &str =
+    "!has(self.providerRef) || !(has(self.smtp) || has(self.imap) || has(self.pop3))";
+pub(super) const SHARED_SERVERS_MESSAGE: &str = "may not be set together with smtp, imap or pop3: the mail servers are those of the EmailProvider, and an asset cannot change them";
+
+pub(super) const SERVER_NAMED: &str =
+    "has(self.provider) || has(self.oauth2.tokenURL) || has(self.oauth2.issuer)";
+pub(super) const SERVER_NAMED_MESSAGE: &str = "needs an entry of the catalogue, such as google or microsoft, or oauth2.issuer set to the server's issuer, or oauth2.tokenURL to its token endpoint";
+pub(super) const PROVIDER_NAME: &str = "size(self.metadata.name) <= 63";
+pub(super) const PROVIDER_NAME_MESSAGE: &str =
+    "metadata.name may have at most 63 characters, because it stands in the callback URL";
+pub(super) const NAMESPACES_NAMED: &str = "has(self.names) || has(self.selector)";
+pub(super) const NAMESPACES_NAMED_MESSAGE: &str =
+    "needs names or a selector; selector with empty matchLabels ({}) covers every namespace";
+pub(super) const MAILBOX: &str = "self.startsWith('*@') ? self.matches('^[*]@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.])+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$') : self.matches('^[!#%&(),./0-9:-@A-Z^_a-z{|}~+][!#%&()+,./0-9:-@A-Z^_a-z{|}~-]*$')";
+pub(super) const MAILBOX_MESSAGE: &str = "must be a mailbox address such as support@example.com, or *@ and a domain such as *@example.com for all of its mailboxes; there are no other patterns";
 
 pub(super) const ASSET_NAME: &str = "size(self.metadata.name) <= 200";
 pub(super) const ASSET_NAME_MESSAGE: &str =

@@ -39,6 +39,12 @@ use super::{names, rules};
     validation = Rule::new(rules::SEED_NOT_OURS).message(rules::NOT_OURS_MESSAGE).field_path(".spec.oauth2.refreshTokenSecretRef.name"),
     validation = Rule::new(rules::CLIENT_NOT_OURS).message(rules::NOT_OURS_MESSAGE).field_path(".spec.oauth2.clientCredentialsRef.name")
 )]
+#[x_kube(validation = Rule::new(rules::ONE_PROVIDER).message(rules::ONE_PROVIDER_MESSAGE).field_path(".providerRef"))]
+#[x_kube(validation = Rule::new(rules::SHARED_OAUTH2).message(rules::SHARED_OAUTH2_MESSAGE).field_path(".oauth2"))]
+#[x_kube(validation = Rule::new(rules::SHARED_SERVERS).message(rules::SHARED_SERVERS_MESSAGE).field_path(".providerRef"))]
+#[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE).field_path(".oauth2.clientCredentialsRef"))]
+#[x_kube(validation = Rule::new(rules::CLIENT_PROVES_ITSELF).message(rules::CLIENT_PROVES_ITSELF_MESSAGE).field_path(".oauth2.clientAuthentication"))]
+#[x_kube(validation = Rule::new(rules::ACCOUNT_NAMED).message(rules::ACCOUNT_NAMED_MESSAGE).field_path(".oauth2.clientCredentialsRef"))]
 #[x_kube(validation = Rule::new(rules::SERVER_KNOWN).message(rules::SERVER_KNOWN_MESSAGE).field_path(".provider"))]
 #[x_kube(validation = Rule::new(rules::SMTP_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".smtp"))]
 #[x_kube(validation = Rule::new(rules::IMAP_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".imap"))]
@@ -58,6 +64,11 @@ pub struct EmailAssetSpec {
     #[schemars(length(min = 1, max = rules::MAX_PROVIDER))]
     #[x_kube(validation = Rule::new(rules::PROVIDER).message(rules::PROVIDER_MESSAGE))]
     pub provider: Option<String>,
+
+    /// An `EmailProvider` of this cluster: an OAuth client, endpoints and servers that a cluster admin has set up for many namespaces. Beside it an asset sets only
+    /// `email`, `username`, `secret`, `renewBefore`, `suspend`, and of `oauth2` only `grant`, `refreshTokenSecretRef`, `loginEmail` and `grantDeletionPolicy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider_ref: Option<NameRef>,
 
     /// How an access token for the mailbox is obtained.
     pub oauth2: OAuth2,
@@ -98,8 +109,11 @@ pub struct EmailAssetSpec {
 
 /// How an access token is obtained.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[x_kube(validation = Rule::new(rules::CLIENT_NAMED).message(rules::CLIENT_NAMED_MESSAGE).field_path(".clientCredentialsRef"))]
 #[x_kube(validation = Rule::new(rules::CLIENT_HAS_SECRET).message(rules::CLIENT_HAS_SECRET_MESSAGE).field_path(".clientCredentialsRef"))]
+#[x_kube(validation = Rule::new(rules::CLIENT_ID_USED).message(rules::CLIENT_ID_USED_MESSAGE).field_path(".clientID"))]
+#[x_kube(validation = Rule::new(rules::AUTHENTICATION_USED).message(rules::AUTHENTICATION_USED_MESSAGE).field_path(".clientAuthentication"))]
+#[x_kube(validation = Rule::new(rules::REFRESH_USED).message(rules::REFRESH_USED_MESSAGE).field_path(".refreshURL"))]
+#[x_kube(validation = Rule::new(rules::ROTATION_USED).message(rules::ROTATION_USED_MESSAGE).field_path(".rotation"))]
 #[x_kube(validation = Rule::new(rules::ROTATION_IS_KNOWN).message(rules::ROTATION_IS_KNOWN_MESSAGE).field_path(".rotation"))]
 #[x_kube(validation = Rule::new(rules::SEED_NAMED).message(rules::SEED_NAMED_MESSAGE).field_path(".refreshTokenSecretRef"))]
 #[x_kube(validation = Rule::new(rules::SEED_UNUSED).message(rules::SEED_UNUSED_MESSAGE).field_path(".refreshTokenSecretRef"))]
@@ -107,10 +121,12 @@ pub struct EmailAssetSpec {
 #[serde(rename_all = "camelCase")]
 pub struct OAuth2 {
     /// `AuthorizationCode`: a person signs in once, in a browser. `DeviceCode`: a person signs in once on any device, with a code. `RefreshToken`: redeem the
-    /// refresh token that `refreshTokenSecretRef` names.
+    /// refresh token that `refreshTokenSecretRef` names. `ClientCredentials`: the client itself gets the token, as Exchange's app-only access wants it; nobody signs
+    /// in. `JWTBearer`: a service account gets it for the mailbox, as Google's domain-wide delegation wants it; nobody signs in.
     pub grant: Grant,
 
     /// Secret of this namespace with the OAuth client: keys `client_id` and, unless it is a public client, `client_secret`; or `client_secret.json` as Google's
+    /// console downloads it; or `tls.key` and `tls.crt`, with which the client signs (`PrivateKeyJWT`). Grant `JWTBearer`: the service account's key file as Google's
     /// console downloads it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_credentials_ref: Option<NameRef>,
@@ -125,7 +141,7 @@ pub struct OAuth2 {
     #[x_kube(validation = Rule::new(rules::CLIENT_ID).message(rules::CLIENT_ID_MESSAGE))]
     pub client_id: Option<String>,
 
-    /// How the client proves itself at the token endpoint. Default: as the provider wants it; without a client secret: None.
+    /// How the client proves itself at the token endpoint. Default: as the provider wants it where there is a client secret; with a key alone: `PrivateKeyJWT`; else `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
 
@@ -218,9 +234,15 @@ pub enum Grant {
     DeviceCode,
     /// Redeem a refresh token that somebody obtained elsewhere (RFC 6749 §6).
     RefreshToken,
+    /// The client itself gets the token: no person, no refresh token (RFC 6749 §4.4).
+    ClientCredentials,
+    /// A service account gets the token for the mailbox: no person, no refresh token (RFC 7523 §2.1).
+    #[serde(rename = "JWTBearer")]
+    JwtBearer,
 }
 
-/// How the client proves itself at the token endpoint (RFC 6749 §2.3). Default: as the provider wants it; without a client secret: `None`.
+/// How the client proves itself at the token endpoint (RFC 6749 §2.3). `PrivateKeyJWT`: with the key `tls.key` of its Secret. `FederatedToken`: by the operator's own
+/// identity, where the operator's settings allow it. Default: as the provider wants it where there is a client secret; `PrivateKeyJWT` where there is a key; else `None`.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[schemars(inline)]
 pub enum ClientAuthentication {
@@ -228,6 +250,11 @@ pub enum ClientAuthentication {
     ClientSecretBasic,
     /// Client ID and secret in the request's body.
     ClientSecretPost,
+    /// The client signs each request with the key `tls.key` of its Secret (RFC 7523 §2.2).
+    #[serde(rename = "PrivateKeyJWT")]
+    PrivateKeyJwt,
+    /// The operator's own identity, a projected `ServiceAccount` token, stands for the client. The operator's settings say which clients it may stand for.
+    FederatedToken,
     /// A public client: the client ID alone.
     None,
 }
@@ -361,6 +388,49 @@ impl EmailAsset {
 }
 
 impl EmailAssetSpec {
+    /// The shortest spec: a mailbox and a grant.
+    #[must_use]
+    pub fn of(email: &str, grant: Grant) -> Self {
+        Self {
+            email: email.to_owned(),
+            provider: None,
+            provider_ref: None,
+            oauth2: OAuth2 {
+                grant,
+                client_credentials_ref: None,
+                refresh_token_secret_ref: None,
+                client_id: None,
+                client_authentication: None,
+                parameters: BTreeMap::new(),
+                issuer: None,
+                authorization_url: None,
+                device_authorization_url: None,
+                token_url: None,
+                refresh_url: None,
+                revocation_url: None,
+                scopes: Vec::new(),
+                rotation: None,
+                prompt: None,
+                login_email: None,
+                ca_bundle_ref: None,
+                grant_deletion_policy: None,
+            },
+            username: None,
+            smtp: None,
+            imap: None,
+            pop3: None,
+            secret: None,
+            renew_before: None,
+            suspend: None,
+        }
+    }
+
+    /// The name of the `EmailProvider` that it uses.
+    #[must_use]
+    pub fn email_provider(&self) -> Option<&str> {
+        self.provider_ref.as_ref().map(|provider| provider.name.as_str())
+    }
+
     /// Whether no call may be made for this asset.
     #[must_use]
     pub fn suspended(&self) -> bool {
@@ -375,6 +445,12 @@ impl Grant {
         matches!(self, Self::AuthorizationCode | Self::DeviceCode)
     }
 
+    /// Whether tokens are issued to the client itself or its service account: there is no person and no refresh token.
+    #[must_use]
+    pub const fn is_direct(self) -> bool {
+        matches!(self, Self::ClientCredentials | Self::JwtBearer)
+    }
+
     /// The name in YAML.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -382,6 +458,8 @@ impl Grant {
             Self::AuthorizationCode => "AuthorizationCode",
             Self::DeviceCode => "DeviceCode",
             Self::RefreshToken => "RefreshToken",
+            Self::ClientCredentials => "ClientCredentials",
+            Self::JwtBearer => "JWTBearer",
         }
     }
 }
@@ -421,12 +499,14 @@ impl ClientAuthentication {
         match self {
             Self::ClientSecretBasic => "ClientSecretBasic",
             Self::ClientSecretPost => "ClientSecretPost",
+            Self::PrivateKeyJwt => "PrivateKeyJWT",
+            Self::FederatedToken => "FederatedToken",
             Self::None => "None",
         }
     }
 }
 
-fn scopes_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn scopes_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": rules::MAX_SCOPES,
@@ -439,7 +519,7 @@ fn scopes_schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-fn parameters_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn parameters_schema(_: &mut SchemaGenerator) -> Schema {
     let value = json!({
         "type": "string",
         "maxLength": rules::MAX_PARAMETER,

@@ -81,7 +81,7 @@ pub struct GrantStatus {
     /// When it was given: when the seed was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant_time: Option<Time>,
-    /// When it ends, where the provider says so.
+    /// When it ends, as far as that is known: because the provider says so, because its refresh tokens live no longer, or because it is not used while the asset is suspended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiration_time: Option<Time>,
     /// How many answers were stored. It never falls.

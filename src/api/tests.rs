@@ -1,10 +1,13 @@
 //! The rules against the table of bad manifests, as CEL and in code, and the shape of the definition.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::core::cel::Validator;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::*;
+
+mod providers;
 
 #[derive(Deserialize)]
 struct Table {
@@ -48,12 +51,20 @@ fn merged(base: &Value, change: &Value) -> Value {
 }
 
 fn schema() -> Value {
-    let definition = serde_json::to_value(crd()).unwrap();
+    schema_of(crd())
+}
+
+fn schema_of(definition: CustomResourceDefinition) -> Value {
+    let definition = serde_json::to_value(definition).unwrap();
     definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
 fn cel_messages(manifest: &Value, old: Option<&Value>) -> Vec<String> {
-    match Validator::new().validate(&schema(), manifest, old) {
+    cel_messages_of(&schema(), manifest, old)
+}
+
+fn cel_messages_of(schema: &Value, manifest: &Value, old: Option<&Value>) -> Vec<String> {
+    match Validator::new().validate(schema, manifest, old) {
         Ok(()) => Vec::new(),
         Err(errors) => errors
             .iter()
@@ -134,7 +145,12 @@ fn what_people_really_write_passes_both_kinds_of_rules() {
         json!({"spec": {"provider": null, "oauth2": {"tokenURL": "https://127.0.0.1:8443/token", "rotation": "Strict", "scopes": ["openid", "https://mail.example.com/", "ZOHOMAIL.PROTOCOL.IMAP", "mail:imap_full"]}}}),
         json!({"spec": {"oauth2": {"tokenURL": "https://contoso.b2clogin.com/contoso.onmicrosoft.com/oauth2/v2.0/token?p=b2c_1_signin"}}}),
         json!({"spec": {"oauth2": {"clientCredentialsRef": null, "clientID": "1234.apps.googleusercontent.com", "clientAuthentication": "None"}}}),
+        json!({"spec": {"oauth2": {"grant": "JWTBearer", "refreshTokenSecretRef": null, "loginEmail": "jane@example.com"}}}),
+        json!({"spec": {"oauth2": {"grant": "ClientCredentials", "refreshTokenSecretRef": null, "clientID": "0f0f"}}}),
+        json!({"spec": {"oauth2": {"grant": "ClientCredentials", "refreshTokenSecretRef": null, "clientAuthentication": "PrivateKeyJWT"}}}),
+        json!({"spec": {"oauth2": {"grant": "ClientCredentials", "refreshTokenSecretRef": null, "clientCredentialsRef": null, "clientID": "0f0f", "clientAuthentication": "FederatedToken"}}}),
         json!({"spec": {"username": "support", "smtp": {"port": 587, "security": "StartTLS"}, "imap": {"username": "a/b+c@example.com"}}}),
+        json!({"spec": {"provider": null, "providerRef": {"name": "corp-google"}, "username": "support", "oauth2": {"clientCredentialsRef": null, "loginEmail": "jane@example.com"}}}),
         json!({"spec": {"renewBefore": "1h30m"}}),
         json!({"spec": {"renewBefore": "1.5h"}}),
         json!({"spec": {"renewBefore": "999999h999999h99999h"}}),
@@ -218,9 +234,14 @@ fn a_status_that_says_nothing_has_no_fields() {
 
 #[test]
 fn the_schema_has_one_default_and_a_bound_on_every_text_of_the_spec() {
-    let schema = schema();
+    for definition in [crd(), provider_crd()] {
+        has_one_default_and_bounds(&schema_of(definition));
+    }
+}
+
+fn has_one_default_and_bounds(schema: &Value) {
     let mut defaults = Vec::new();
-    walk(&schema, "", &mut |path, node| {
+    walk(schema, "", &mut |path, node| {
         if node.get("default").is_some() {
             defaults.push(path.to_owned());
         }
@@ -265,30 +286,35 @@ fn walk(node: &Value, path: &str, visit: &mut impl FnMut(&str, &Value)) {
 
 #[test]
 fn every_field_is_explained() {
-    let schema = schema();
-    walk(&schema["properties"]["spec"], "spec", &mut |path, node| {
-        let generated = matches!(path.rsplit('.').next(), Some("items" | "additionalProperties"));
-        assert!(generated || node["description"].is_string(), "{path}");
-    });
+    for schema in [crd(), provider_crd()].map(schema_of) {
+        walk(&schema["properties"]["spec"], "spec", &mut |path, node| {
+            let generated = matches!(path.rsplit('.').next(), Some("items" | "additionalProperties"));
+            assert!(generated || node["description"].is_string(), "{path}");
+        });
+    }
 }
 
 /// To write the file anew: `UPDATE_CRDS=1 cargo test --lib crds_directory`.
 #[test]
-fn the_crds_directory_holds_the_definition() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/crds/emailassets.yaml");
-    let yaml = crd_yaml();
+fn the_crds_directory_holds_the_definitions() {
+    holds("emailassets", &crd_yaml(), crd());
+    holds("emailproviders", &provider_crd_yaml(), provider_crd());
+}
+
+fn holds(name: &str, yaml: &str, definition: CustomResourceDefinition) {
+    let path = format!("{}/crds/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE_CRDS").is_some() {
-        std::fs::write(path, &yaml).unwrap();
+        std::fs::write(&path, yaml).unwrap();
     }
-    let stored = std::fs::read_to_string(path).unwrap_or_default();
+    let stored = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         stored == yaml,
-        "crds/emailassets.yaml is out of date: run UPDATE_CRDS=1 cargo test --lib crds_directory"
+        "crds/{name}.yaml is out of date: run UPDATE_CRDS=1 cargo test --lib crds_directory"
     );
-    let read_back: Value = serde_saphyr::from_str(&yaml).unwrap();
+    let read_back: Value = serde_saphyr::from_str(yaml).unwrap();
     assert_eq!(
         read_back,
-        serde_json::to_value(crd()).unwrap(),
+        serde_json::to_value(definition).unwrap(),
         "the YAML says what the definition says"
     );
     assert!(

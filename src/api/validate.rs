@@ -8,6 +8,7 @@ use std::fmt;
 
 use jiff::SignedDuration;
 
+use super::provider::{AllowRule, EmailProvider};
 use super::spec::{ClientAuthentication, EmailAsset, EmailAssetSpec, Grant, KeyRef, MailServer, OAuth2, TokenSecret};
 use super::{duration, names, rules};
 
@@ -66,21 +67,44 @@ pub fn validate(asset: &EmailAsset, allowed: &AllowedKeys) -> Result<(), Vec<Vio
     check.asset(asset);
     check.spec(&asset.spec);
     check.oauth2(&asset.spec.oauth2);
-    for (field, server) in [
-        ("smtp", &asset.spec.smtp),
-        ("imap", &asset.spec.imap),
-        ("pop3", &asset.spec.pop3),
-    ] {
-        if let Some(server) = server {
-            let may_be_known = asset.spec.provider.is_some() || asset.spec.oauth2.token_url.is_none();
-            check.server(&format!("spec.{field}"), server, may_be_known);
-        }
-    }
+    check.servers(&asset.spec);
     if let Some(secret) = &asset.spec.secret {
         check.secret(secret, allowed);
     }
     if check.0.is_empty() { Ok(()) } else { Err(check.0) }
 }
+
+/// Checks an `EmailProvider` against every rule and returns all violations.
+pub fn validate_provider(provider: &EmailProvider) -> Result<(), Vec<Violation>> {
+    let mut check = Check(Vec::new());
+    let name = provider.metadata.name.as_deref().unwrap_or_default();
+    check.require(
+        name.len() <= rules::MAX_PROVIDER_NAME,
+        "metadata.name",
+        rules::PROVIDER_NAME_MESSAGE,
+    );
+    let spec = &provider.spec;
+    let named = spec.provider.is_some() || spec.oauth2.token_url.is_some() || spec.oauth2.issuer.is_some();
+    check.require(named, "spec.provider", rules::SERVER_NAMED_MESSAGE);
+    // What it has in common with an asset is checked as an asset's.
+    let spec_of_asset = spec.under(&EmailAssetSpec::of(EXAMPLE, Grant::AuthorizationCode));
+    check.spec(&spec_of_asset);
+    check.oauth2(&spec_of_asset.oauth2);
+    check.servers(&spec_of_asset);
+    for (index, rule) in spec.allow.iter().enumerate() {
+        check.allow(&format!("spec.allow[{index}]"), rule);
+    }
+    let bounded = spec.allow.len() <= rules::MAX_ALLOW_RULES;
+    check.require(
+        bounded,
+        "spec.allow",
+        &format!("must have at most {} entries", rules::MAX_ALLOW_RULES),
+    );
+    if check.0.is_empty() { Ok(()) } else { Err(check.0) }
+}
+
+/// A mailbox that every rule accepts.
+const EXAMPLE: &str = "support@example.com";
 
 /// Gathers violations.
 struct Check(Vec<Violation>);
@@ -162,8 +186,12 @@ impl Check {
                 rules::PROVIDER_MESSAGE,
             );
         }
+        self.shared(spec);
         let oauth2 = &spec.oauth2;
-        let named = spec.provider.is_some() || oauth2.token_url.is_some() || oauth2.issuer.is_some();
+        let named = spec.provider.is_some()
+            || spec.provider_ref.is_some()
+            || oauth2.token_url.is_some()
+            || oauth2.issuer.is_some();
         let others = [
             &oauth2.authorization_url,
             &oauth2.device_authorization_url,
@@ -188,6 +216,83 @@ impl Check {
                 rules::MAX_DURATION,
                 is_renew_before,
                 rules::RENEW_BEFORE_MESSAGE,
+            );
+        }
+    }
+
+    /// What an `EmailProvider` leaves to an asset.
+    fn shared(&mut self, spec: &EmailAssetSpec) {
+        let oauth2 = &spec.oauth2;
+        let Some(provider) = &spec.provider_ref else {
+            return self.own_client(oauth2);
+        };
+        self.object_name("spec.providerRef.name", &provider.name);
+        self.require(spec.provider.is_none(), "spec.providerRef", rules::ONE_PROVIDER_MESSAGE);
+        let own = OAuth2 {
+            grant: oauth2.grant,
+            refresh_token_secret_ref: oauth2.refresh_token_secret_ref.clone(),
+            login_email: oauth2.login_email.clone(),
+            grant_deletion_policy: oauth2.grant_deletion_policy,
+            ..EmailAssetSpec::of(&spec.email, oauth2.grant).oauth2
+        };
+        self.require(*oauth2 == own, "spec.oauth2", rules::SHARED_OAUTH2_MESSAGE);
+        let servers = [&spec.smtp, &spec.imap, &spec.pop3];
+        self.require(
+            servers.into_iter().all(Option::is_none),
+            "spec.providerRef",
+            rules::SHARED_SERVERS_MESSAGE,
+        );
+    }
+
+    /// The client that an asset without an `EmailProvider` names itself.
+    fn own_client(&mut self, oauth2: &OAuth2) {
+        const CLIENT: &str = "spec.oauth2.clientCredentialsRef";
+        let in_secret = oauth2.client_credentials_ref.is_some();
+        let for_person = oauth2.grant != Grant::JwtBearer;
+        let named = in_secret || oauth2.client_id.is_some() || !for_person;
+        self.require(named, CLIENT, rules::CLIENT_NAMED_MESSAGE);
+        self.require(in_secret || for_person, CLIENT, rules::ACCOUNT_NAMED_MESSAGE);
+        let proves = match oauth2.client_authentication {
+            Some(method) => method != ClientAuthentication::None,
+            None => in_secret,
+        };
+        self.require(
+            oauth2.grant != Grant::ClientCredentials || proves,
+            "spec.oauth2.clientAuthentication",
+            rules::CLIENT_PROVES_ITSELF_MESSAGE,
+        );
+    }
+
+    fn servers(&mut self, spec: &EmailAssetSpec) {
+        for (field, server) in [("smtp", &spec.smtp), ("imap", &spec.imap), ("pop3", &spec.pop3)] {
+            if let Some(server) = server {
+                let may_be_known = spec.provider.is_some() || spec.oauth2.token_url.is_none();
+                self.server(&format!("spec.{field}"), server, may_be_known);
+            }
+        }
+    }
+
+    fn allow(&mut self, field: &str, rule: &AllowRule) {
+        let namespaces = &rule.namespaces;
+        let named = !namespaces.names.is_empty() || namespaces.selector.is_some();
+        self.require(named, &format!("{field}.namespaces"), rules::NAMESPACES_NAMED_MESSAGE);
+        for name in &namespaces.names {
+            self.object_name(&format!("{field}.namespaces.names"), name);
+        }
+        let bounded = (1..=rules::MAX_MAILBOXES).contains(&rule.mailboxes.len());
+        let mailboxes = format!("{field}.mailboxes");
+        self.require(
+            bounded,
+            &mailboxes,
+            &format!("must have 1 to {} entries", rules::MAX_MAILBOXES),
+        );
+        for mailbox in &rule.mailboxes {
+            self.text(
+                &mailboxes,
+                mailbox,
+                rules::MAX_USERNAME,
+                is_mailbox_pattern,
+                rules::MAILBOX_MESSAGE,
             );
         }
     }
@@ -263,25 +368,45 @@ impl Check {
 
     fn client(&mut self, oauth2: &OAuth2) {
         let has_secret = oauth2.client_credentials_ref.is_some();
+        let without_secret = oauth2.client_authentication.is_none_or(|method| {
+            matches!(
+                method,
+                ClientAuthentication::None | ClientAuthentication::FederatedToken
+            )
+        });
         self.require(
-            has_secret || oauth2.client_id.is_some(),
-            "spec.oauth2.clientCredentialsRef",
-            rules::CLIENT_NAMED_MESSAGE,
-        );
-        let public = oauth2
-            .client_authentication
-            .is_none_or(|method| method == ClientAuthentication::None);
-        self.require(
-            public || has_secret,
+            without_secret || has_secret,
             "spec.oauth2.clientCredentialsRef",
             rules::CLIENT_HAS_SECRET_MESSAGE,
         );
+        self.direct(oauth2);
         let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some() || oauth2.issuer.is_some();
         self.require(
             oauth2.rotation.is_none() || elsewhere,
             "spec.oauth2.rotation",
             rules::ROTATION_IS_KNOWN_MESSAGE,
         );
+    }
+
+    /// What the grants without a person and a refresh token need, and what they have no use for.
+    fn direct(&mut self, oauth2: &OAuth2) {
+        let field = |name: &str| format!("spec.oauth2.{name}");
+        if oauth2.grant == Grant::JwtBearer {
+            let unused = oauth2.client_id.is_none();
+            self.require(unused, &field("clientID"), rules::CLIENT_ID_USED_MESSAGE);
+            let unused = oauth2.client_authentication.is_none();
+            self.require(
+                unused,
+                &field("clientAuthentication"),
+                rules::AUTHENTICATION_USED_MESSAGE,
+            );
+        }
+        if oauth2.grant.is_direct() {
+            let unused = oauth2.refresh_url.is_none();
+            self.require(unused, &field("refreshURL"), rules::REFRESH_USED_MESSAGE);
+            let unused = oauth2.rotation.is_none();
+            self.require(unused, &field("rotation"), rules::ROTATION_USED_MESSAGE);
+        }
     }
 
     fn parameters(&mut self, parameters: &BTreeMap<String, String>) {
@@ -412,7 +537,15 @@ fn quote(given: &str) -> String {
     format!("{piece:?}")
 }
 
-fn is_email(text: &str) -> bool {
+/// An address or login name, or `*@` and a domain.
+fn is_mailbox_pattern(text: &str) -> bool {
+    match text.strip_prefix("*@") {
+        Some(domain) => is_email(&format!("a@{domain}")),
+        None => is_username(text) && !text.contains('*'),
+    }
+}
+
+pub(super) fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
         return false;
     };

@@ -14,6 +14,9 @@ fn main() -> anyhow::Result<()> {
     let _failpoints = fail::has_failpoints().then(fail::FailScenario::setup);
     match Cli::parse().chosen() {
         Command::Run(settings) => operator::block_on(operator::run(settings)),
-        Command::Crd => Ok(std::io::stdout().write_all(api::crd_yaml().as_bytes())?),
+        Command::Crd => {
+            let definitions = [api::crd_yaml(), api::provider_crd_yaml()].join("---\n");
+            Ok(std::io::stdout().write_all(definitions.as_bytes())?)
+        }
     }
 }

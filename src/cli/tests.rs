@@ -152,3 +152,24 @@ fn help_reads_as_it_was_accepted() {
     }
     assert_eq!(help, accepted);
 }
+
+#[test]
+fn the_operators_own_identity_is_for_the_clients_and_hosts_that_are_named() {
+    let plain = run("emailasset-operator");
+    assert!(plain.identity.federated_token_file.is_none() && plain.identity.federated_client.is_empty());
+    let named = run(
+        "emailasset-operator --federated-token-file /var/run/token --federated-client helpdesk/app-1,*/app-2 --federated-host sts.example.com:8443",
+    );
+    assert_eq!(named.identity.federated_client, ["helpdesk/app-1", "*/app-2"]);
+    assert_eq!(named.identity.federated_host[0].to_string(), "sts.example.com:8443");
+    for bad in [
+        "--federated-client app-1",
+        "--federated-client /app-1",
+        "--federated-host *.example.com",
+    ] {
+        assert_eq!(
+            parse(&format!("emailasset-operator {bad}")).unwrap_err().kind(),
+            ErrorKind::ValueValidation
+        );
+    }
+}

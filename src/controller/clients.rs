@@ -48,6 +48,8 @@ mod tests {
         let client = Client {
             id: Some("id".to_owned()),
             secret: None,
+            key: None,
+            service_account: None,
             registration: None,
         };
         (InputVersion(edition.to_owned()), Ok(client))

@@ -26,9 +26,9 @@ use super::{
 };
 use crate::{
     api::{EmailAsset, Rotation, names},
-    lifecycle::{self, Binding, Lifetime, Names, Record, SignInRefusal, Upkeep, World},
+    lifecycle::{self, Binding, Lifetime, Names, News, Record, SignInRefusal, TokenAge, Upkeep, World},
     oauth::{
-        self, Answer, CodeExchange, Outcome,
+        self, Answer, Class, CodeExchange, Outcome, Situation,
         identity::{self, Account, Question},
     },
     provider::{HostPolicy, NamesIssuer, SignIn},
@@ -72,6 +72,9 @@ async fn exchange(context: &Arc<Context>, key: &Key, consent: Consent) -> Result
             "The asset names another provider than when the sign-in began. Open the link again.",
         ));
     }
+    if consent.issuer.is_none() {
+        signer.may_leave_issuer_out().await?;
+    }
     let request = CodeExchange {
         token_endpoint: signer.resolved.endpoints.token_url.clone(),
         client: signer.client.clone(),
@@ -81,7 +84,8 @@ async fn exchange(context: &Arc<Context>, key: &Key, consent: Consent) -> Result
         certificate_authority: signer.certificate_authority.clone(),
     };
     let started = tokio::time::Instant::now();
-    let outcome = context.token_client.exchange(&request).await;
+    let situation = Situation::at(&signer.resolved.endpoints);
+    let outcome = context.token_client.exchange(&request, &situation).await;
     context.count_request(&outcome, started.elapsed());
     let answer = signer.answered(outcome)?;
     signer.keep(&answer, Some(consent.nonce), consent.granted).await
@@ -114,7 +118,7 @@ impl Signer {
             )));
         };
         let pass = Pass::new(Arc::clone(context), key.clone(), asset, None);
-        pass.into_signer().await
+        Box::pin(pass.into_signer()).await
     }
 
     pub(super) fn new(
@@ -147,6 +151,25 @@ impl Signer {
         })
     }
 
+    /// Whether an answer that names no issuer may be the provider's own (RFC 9207 section 2.4). Outside the catalogue its metadata alone say so.
+    async fn may_leave_issuer_out(&self) -> Result<(), SignInRefusal> {
+        let identity = &self.resolved.endpoints.sign_in.identity;
+        let (Some(issuer), None) = (&identity.issuer, &identity.keys_url) else {
+            return Ok(());
+        };
+        let authority = self.certificate_authority.as_ref();
+        match identity::discover(&self.context.token_client, issuer, authority).await {
+            Ok(metadata) => check_named(metadata.names_issuer, issuer, None),
+            Err(problem) => Err(SignInRefusal::IdentityUnproven {
+                why: identity::Unproven::Undiscovered {
+                    issuer: issuer.clone(),
+                    problem,
+                }
+                .to_string(),
+            }),
+        }
+    }
+
     fn names(&self) -> &Names {
         &self.resolved.plan.names
     }
@@ -155,11 +178,14 @@ impl Signer {
     fn answered(&self, outcome: Outcome) -> Result<Answer, SignInRefusal> {
         match outcome {
             Outcome::Answered(answer) => Ok(answer),
-            Outcome::Refused(refusal) => Err(failed(explain::code_refused(
-                self.names(),
-                &self.resolved.endpoints,
-                &refusal,
-            ))),
+            Outcome::Refused(refusal) => {
+                let message =
+                    explain::sign_in_refused(self.names(), &self.resolved.endpoints, &self.client.client_id, &refusal);
+                Err(match refusal.class {
+                    Class::Reauthorize => SignInRefusal::CodeRefused { message },
+                    _ => failed(message),
+                })
+            }
             Outcome::NotSent(failure) => Err(failed(format!("{failure}. Nothing was changed; open the link again."))),
             Outcome::Unknown(failure) => Err(failed(format!(
                 "{failure}, and a code can be used once only. Nothing was changed; open the link again."
@@ -191,6 +217,11 @@ impl Signer {
     fn unproven(&self, answer: &Answer, nonce: Option<String>, granted_before: Option<Timestamp>) -> Unproven {
         let now = now();
         let life = answer.expires_in.unwrap_or(self.resolved.endpoints.default_lifetime);
+        let news = News {
+            stated: answer.refresh_token_life,
+            token: TokenAge::New,
+            known: self.resolved.endpoints.limits.lifetime.in_an_answer(life),
+        };
         Unproven {
             belongs: self.belongs.clone(),
             binding: self.binding.clone(),
@@ -200,6 +231,7 @@ impl Signer {
                 issued: now,
                 expires: now.checked_add(life).unwrap_or(Timestamp::MAX),
             },
+            ends: lifecycle::end_after(None, news, now),
             scopes: answer.scopes.clone(),
             access_token: answer.access_token.clone(),
             token_type: answer.token_type.clone(),
@@ -252,6 +284,7 @@ impl Signer {
             refresh_token: unproven.refresh_token.clone(),
             id_token: unproven.id_token.clone(),
             expires_in: None,
+            refresh_token_life: None,
             token_type: unproven.token_type.clone(),
             scopes: unproven.scopes.clone(),
             date: None,
@@ -293,6 +326,7 @@ impl Signer {
                     Rotation::Soft | Rotation::Strict => Upkeep::Rotating,
                 },
                 request: self.world.refresh_request.clone(),
+                ends: unproven.ends.clone(),
                 ..Record::default()
             },
             newest: lifecycle::newest_generation(&self.world),
@@ -412,13 +446,19 @@ pub(super) fn sign_in_of(context: &Arc<Context>, key: &Key) -> Result<SignIn, Si
 
 /// Whether the answer to an authorization request comes from the provider that was asked (RFC 9207 section 2.4).
 pub(super) fn check_issuer(sign_in: &SignIn, named: Option<&str>) -> Result<(), SignInRefusal> {
-    let expected = sign_in.identity.fixed_issuer();
-    match (named, &expected) {
-        (Some(named), Some(expected)) if named != expected => Err(failed(format!(
+    match sign_in.identity.fixed_issuer() {
+        Some(expected) => check_named(sign_in.names_issuer, &expected, named),
+        None => Ok(()),
+    }
+}
+
+fn check_named(names_issuer: NamesIssuer, expected: &str, named: Option<&str>) -> Result<(), SignInRefusal> {
+    match named {
+        Some(named) if named != expected => Err(failed(format!(
             "The answer to the sign-in comes from another provider than the one that was asked; expected {expected}. Nothing was changed. Open the link again, and if it happens once more, tell your admin."
         ))),
-        (None, Some(expected)) if sign_in.names_issuer == NamesIssuer::Always => Err(failed(format!(
-            "The answer to the sign-in does not say which provider it comes from; expected {expected}. Nothing was changed."
+        None if names_issuer == NamesIssuer::Always => Err(failed(format!(
+            "The answer to the sign-in does not say which provider it comes from, and {expected} always says so (RFC 9207): the code was not used. Nothing was changed. Open the link again, and if it happens once more, tell your admin."
         ))),
         _ => Ok(()),
     }

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    clients::Clients, discoveries::Discoveries, gates::Gates, lean::Watched, noted::Noted, registry::Registry,
-    watch::Synced,
+    clients::Clients, discoveries::Discoveries, federation::Federation, gates::Gates, lean::Watched, noted::Noted,
+    providers::Providers, registry::Registry, watch::Synced,
 };
 use crate::{
     api::{AllowedKeys, names},
@@ -32,6 +32,8 @@ use crate::{
 pub struct Settings {
     /// Which namespaces are watched; empty: all.
     pub namespaces: Vec<String>,
+    /// The operator's own namespace, where the clients of `EmailProvider`s are.
+    pub own_namespace: String,
     /// The pod's name, for Events.
     pub instance: String,
     /// The longest that one call to the API server may take.
@@ -42,6 +44,8 @@ pub struct Settings {
     pub requests_per_host: usize,
     /// Label and annotation keys that assets may put on token Secrets.
     pub allowed_keys: AllowedKeys,
+    /// The operator's own identity at token endpoints.
+    pub federation: Federation,
 }
 
 /// What all passes share.
@@ -52,6 +56,7 @@ pub(super) struct Context {
     pub(super) index: Index,
     pub(super) registry: Registry,
     pub(super) clients: Clients,
+    pub(super) providers: Providers,
     pub(super) assets: Store<Watched>,
     pub(super) catalogue: Catalogue,
     pub(super) token_client: TokenClient,
@@ -91,6 +96,29 @@ impl Context {
     /// Has all assets that name this Secret looked at again.
     pub(super) fn wake_dependents(&self, secret: &Key) {
         for asset in self.registry.dependents(secret) {
+            self.wake(&asset);
+        }
+        if *secret.namespace == *self.settings.own_namespace {
+            let providers = self.providers.with_client(&secret.name);
+            for provider in &providers {
+                self.wake_users(provider);
+            }
+            if !providers.is_empty() {
+                self.providers.look_at_statuses();
+            }
+        }
+    }
+
+    /// Has all assets that name this `EmailProvider` looked at again.
+    pub(super) fn wake_users(&self, provider: &str) {
+        for asset in self.registry.users(provider) {
+            self.wake(&asset);
+        }
+    }
+
+    /// Has all assets that name any `EmailProvider` looked at again.
+    pub(super) fn wake_all_users(&self) {
+        for asset in self.registry.all_users() {
             self.wake(&asset);
         }
     }
@@ -151,7 +179,7 @@ const fn sign_in_result(refusal: &SignInRefusal) -> SignInResult {
         SignInRefusal::NoRefreshToken => SignInResult::NoRefreshToken,
         SignInRefusal::ConsentDenied => SignInResult::ConsentDenied,
         SignInRefusal::AdminConsentRequired => SignInResult::AdminConsentRequired,
-        SignInRefusal::CodeExpired => SignInResult::CodeExpired,
+        SignInRefusal::CodeExpired | SignInRefusal::CodeRefused { .. } => SignInResult::CodeExpired,
         SignInRefusal::Superseded => SignInResult::Superseded,
         SignInRefusal::NotPossible { .. } => SignInResult::NotPossible,
         SignInRefusal::Failed { .. } => SignInResult::Failed,

@@ -1,26 +1,32 @@
 //! What issuers say about their endpoints, kept for all assets that name them.
 //!
-//! An issuer is asked by a task of its own, once at a time, whoever needs it: no pass waits for it (invariant 7), and assets are woken when there is an answer. What is
-//! known is used for as long as nothing newer is; it is asked for again in the background when it is used after [`FRESH_FOR`]. A restart begins with what the statuses
-//! show and asks nobody before something is due (invariant 4).
+//! ```text
+//! pass ──of──> what is known of the issuer        pass ──ask──> a task: one request ──end──> kept, and who needs it looks again
+//! ```
+//!
+//! An issuer is asked by a task of its own, once at a time, whoever needs it: no pass waits for it (invariant 7). What is known is used for as long as nothing newer
+//! is; it is asked for again in the background when it is used after [`FRESH_FOR`]. A restart begins with what the statuses show and asks nobody before something
+//! is due (invariant 4).
 //!
 //! What was read under one bundle of certificates is never shown to an asset with another: people may bring their own.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::{info, warn};
+use url::Url;
 
-use super::{context::Context, observe::now, pass::authority};
+use super::{bundle::Bundle, context::Context, observe::now};
 use crate::{
-    api::{KeyRef, Reason},
+    api::{EndpointsStatus, Reason},
+    lifecycle::Discovery,
     oauth::{self, Undiscovered},
-    provider::Discovered,
+    provider::{Discovered, Endpoints, ResolveError},
     store::Key,
 };
 
@@ -30,33 +36,59 @@ pub(super) const FRESH_FOR: Duration = Duration::from_secs(60 * 60);
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 /// The longest pause: whoever mends an issuer does not want to wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// How many issuers are asked at a time.
-const AT_A_TIME: usize = 32;
+/// How soon it may be asked again where a person wishes it, or an asset stands still for what it said.
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
+/// How many issuers of one host are asked at a time: a slow host delays no other (invariant 7).
+const AT_A_TIME: usize = 4;
 
 /// Whom to ask, and whose word counts for its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Asked {
     pub(super) issuer: String,
-    /// Namespace, and the ConfigMap and key that `spec.oauth2.caBundleRef` names.
-    pub(super) bundle: Option<(Arc<str>, String, String)>,
+    pub(super) bundle: Option<Bundle>,
 }
 
-impl Asked {
-    pub(super) fn new(issuer: &str, namespace: &Arc<str>, bundle: Option<&KeyRef>) -> Self {
-        Self {
-            issuer: issuer.to_owned(),
-            bundle: bundle.map(|bundle| (Arc::clone(namespace), bundle.name.clone(), bundle.key.clone())),
-        }
-    }
+/// Who needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum User {
+    Asset(Key),
+    /// An `EmailProvider`, for its status.
+    Provider(String),
+}
+
+/// What a person changes who wants an issuer asked at once: the spec, or the annotation that asks for a refresh.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) generation: Option<i64>,
+    pub(super) refresh: Option<String>,
+}
+
+/// What a user needs to know.
+pub(super) struct Need<'a> {
+    pub(super) user: User,
+    pub(super) asked: Asked,
+    pub(super) wish: Wish,
+    /// What the user's status shows, which may have been found by an earlier process.
+    pub(super) shown: Option<&'a EndpointsStatus>,
+}
+
+/// Why there are no endpoints.
+pub(super) enum Missing {
+    /// The spec cannot be resolved, whatever an issuer says, or with what it says.
+    Unresolved(ResolveError),
+    /// The issuer has not said where they are; and what came of asking it, if that was in vain.
+    Undiscovered(Discovery, Option<Failed>),
 }
 
 /// What is known of an issuer.
 #[derive(Debug, Clone)]
-pub(super) enum Finding {
+enum Finding {
     /// What it said last.
     Known(Arc<Discovered>),
     /// It was not asked yet.
     Unasked,
+    /// It is being asked; and what came of it the last time, if that was in vain.
+    Underway(Option<Failed>),
     /// It was asked in vain, and nothing was known before.
     Failed(Failed),
 }
@@ -69,7 +101,33 @@ pub(super) struct Failed {
     /// When it is asked again.
     pub(super) again: Timestamp,
     times: u32,
+    at: Instant,
     pause_ends: Instant,
+}
+
+impl Failed {
+    fn new(reason: Reason, message: String, times: u32) -> Self {
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << times.saturating_sub(1).min(8))
+            .min(LONGEST_PAUSE);
+        Self {
+            reason,
+            message,
+            again: ahead(pause),
+            times,
+            at: Instant::now(),
+            pause_ends: Instant::now() + pause,
+        }
+    }
+
+    /// Ends the pause, unless the server itself asked for it.
+    fn hurry(&mut self) {
+        let soon = self.at + SHORTEST_PAUSE;
+        if self.reason != Reason::Throttled && soon < self.pause_ends {
+            self.pause_ends = soon;
+            self.again = ahead(soon.saturating_duration_since(Instant::now()));
+        }
+    }
 }
 
 /// Whether an answer is to be expected.
@@ -85,68 +143,104 @@ pub(super) enum Asking {
 
 #[derive(Default)]
 struct Entry {
+    users: HashSet<User>,
     known: Option<(Arc<Discovered>, Instant)>,
     failed: Option<Failed>,
     underway: bool,
 }
 
-#[derive(Default)]
-struct Inner {
-    entries: HashMap<Asked, Entry>,
-    /// Which asset needs which issuer.
-    users: HashMap<Key, Asked>,
-}
-
-/// All of them. An issuer that no asset names is forgotten.
-pub(super) struct Discoveries {
-    inner: Mutex<Inner>,
-    slots: Semaphore,
-}
-
-impl Default for Discoveries {
-    fn default() -> Self {
-        Self {
-            inner: Mutex::default(),
-            slots: Semaphore::new(AT_A_TIME),
-        }
-    }
-}
-
-impl Discoveries {
-    /// What is known of the issuer that this asset needs.
-    pub(super) fn of(&self, asset: &Key, asked: &Asked) -> Finding {
-        let mut inner = self.lock();
-        if inner.users.get(asset) != Some(asked) {
-            inner.leave(asset);
-            inner.users.insert(asset.clone(), asked.clone());
-        }
-        let Some(entry) = inner.entries.get(asked) else {
-            return Finding::Unasked;
-        };
-        match (&entry.known, &entry.failed) {
+impl Entry {
+    fn finding(&self) -> Finding {
+        match (&self.known, &self.failed) {
             (Some((known, _)), _) => Finding::Known(Arc::clone(known)),
+            (None, failed) if self.underway => Finding::Underway(failed.clone()),
             (None, Some(failed)) => Finding::Failed(failed.clone()),
             (None, None) => Finding::Unasked,
         }
     }
+}
 
-    /// Forgets an asset that is gone or needs no issuer any more.
-    pub(super) fn forget(&self, asset: &Key) {
-        self.lock().leave(asset);
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<Asked, Entry>,
+    /// Which issuer each user needs, and what it wished when it was looked at last.
+    users: HashMap<User, (Asked, Wish)>,
+}
+
+/// All of them. An issuer that nobody names is forgotten.
+#[derive(Default)]
+pub(super) struct Discoveries {
+    inner: Mutex<Inner>,
+    /// By host, as long as somebody waits or asks there.
+    slots: Mutex<HashMap<String, Weak<Semaphore>>>,
+}
+
+impl Discoveries {
+    /// The values in effect, or why there are none. What `resolve` makes of metadata counts, whether this process has read them or they stand in the status.
+    pub(super) fn endpoints(
+        &self,
+        need: &Need<'_>,
+        resolve: impl Fn(Option<&Discovered>) -> Result<Endpoints, ResolveError>,
+    ) -> Result<Endpoints, Missing> {
+        let finding = self.of(&need.user, &need.asked, &need.wish);
+        if let Finding::Known(found) = &finding {
+            return resolve(Some(found)).map_err(Missing::Unresolved);
+        }
+        // What the status shows was true when it was written. If this spec needs more, the issuer is asked.
+        let shown = need
+            .shown
+            .and_then(|shown| Discovered::of_status(&need.asked.issuer, shown));
+        if let Some(endpoints) = shown.and_then(|shown| resolve(Some(&shown)).ok()) {
+            return Ok(endpoints);
+        }
+        Err(match finding {
+            Finding::Known(_) | Finding::Unasked => Missing::Undiscovered(Discovery::Due, None),
+            Finding::Underway(failed) => Missing::Undiscovered(Discovery::Underway, failed),
+            Finding::Failed(failed) => Missing::Undiscovered(Discovery::Failed { again: failed.again }, Some(failed)),
+        })
     }
 
-    /// Whether the issuer is to be asked now; it counts as asked from here on.
-    fn begin(&self, asked: &Asked) -> Asking {
+    /// What is known of the issuer that this user needs. A wish that is not the last one ends a pause.
+    fn of(&self, user: &User, asked: &Asked, wish: &Wish) -> Finding {
         let mut inner = self.lock();
+        let before = inner.users.get(user);
+        let known = before.is_some_and(|(needed, _)| needed == asked);
+        let wishes = known && before.is_some_and(|(_, wished)| wished != wish);
+        if !known {
+            inner.leave(user);
+        }
+        if !known || wishes {
+            inner.users.insert(user.clone(), (asked.clone(), wish.clone()));
+        }
         let entry = inner.entries.entry(asked.clone()).or_default();
-        let fresh = entry.known.as_ref().is_some_and(|(_, at)| at.elapsed() < FRESH_FOR);
+        if !known {
+            entry.users.insert(user.clone());
+        }
+        if let Some(failed) = entry.failed.as_mut().filter(|_| wishes) {
+            failed.hurry();
+        }
+        entry.finding()
+    }
+
+    /// Forgets a user that is gone or needs no issuer any more.
+    pub(super) fn forget(&self, user: &User) {
+        self.lock().leave(user);
+    }
+
+    /// Whether the issuer is to be asked now, what is known being older than this; it counts as asked from here on.
+    fn begin(&self, asked: &Asked, older_than: Duration) -> Asking {
+        let mut inner = self.lock();
+        let Some(entry) = inner.entries.get_mut(asked) else {
+            return Asking::NotNow;
+        };
+        if entry.underway {
+            return Asking::Underway;
+        }
+        let fresh = entry.known.as_ref().is_some_and(|(_, at)| at.elapsed() < older_than);
         let paused = entry
             .failed
             .as_ref()
             .is_some_and(|failed| failed.pause_ends > Instant::now());
-        if entry.underway {
-            return Asking::Underway;
-        }
         if fresh || paused {
             return Asking::NotNow;
         }
@@ -155,16 +249,16 @@ impl Discoveries {
     }
 
     /// Takes in what came of asking. Returns who must be looked at again.
-    fn end(&self, asked: &Asked, found: Result<Discovered, (Reason, String)>) -> Vec<Key> {
+    fn end(&self, asked: &Asked, found: Result<Discovered, (Reason, String)>) -> Vec<User> {
         let mut inner = self.lock();
         let Some(entry) = inner.entries.get_mut(asked) else {
             return Vec::new();
         };
         entry.underway = false;
+        let before = entry.known.as_ref().map(|(known, _)| Arc::clone(known));
         let news = match found {
             Ok(found) => {
-                let before = entry.known.as_ref().map(|(known, _)| known);
-                let news = before.is_none_or(|before| **before != found);
+                let news = before.as_ref().is_none_or(|before| **before != found);
                 if before.is_some() && news {
                     info!(issuer = asked.issuer, "the issuer names other endpoints than before");
                 }
@@ -174,31 +268,35 @@ impl Discoveries {
             }
             Err((reason, message)) => {
                 let times = entry.failed.as_ref().map_or(0, |failed| failed.times).saturating_add(1);
-                let pause = FIRST_PAUSE
-                    .saturating_mul(1 << times.saturating_sub(1).min(8))
-                    .min(LONGEST_PAUSE);
-                let known = entry.known.is_some();
-                warn!(
-                    issuer = asked.issuer,
-                    reason = %reason,
-                    "{message}{}",
-                    if known { " What it said before is used until then." } else { "" }
-                );
-                entry.failed = Some(Failed {
-                    reason,
-                    message,
-                    again: ahead(pause),
-                    times,
-                    pause_ends: Instant::now() + pause,
-                });
-                !known
+                let stale = if before.is_some() {
+                    " What it said before is used meanwhile."
+                } else {
+                    ""
+                };
+                warn!(issuer = asked.issuer, reason = %reason, "{message}{stale}");
+                entry.failed = Some(Failed::new(reason, message, times));
+                before.is_none()
             }
         };
-        if !news {
-            return Vec::new();
+        if news {
+            entry.users.iter().cloned().collect()
+        } else {
+            Vec::new()
         }
-        let users = inner.users.iter().filter(|(_, needs)| *needs == asked);
-        users.map(|(asset, _)| asset.clone()).collect()
+    }
+
+    fn slots_at(&self, issuer: &str) -> Arc<Semaphore> {
+        let host = Url::parse(issuer)
+            .ok()
+            .and_then(|url| url.host_str().map(str::to_owned));
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, slots| slots.strong_count() > 0);
+        let kept = slots.entry(host.unwrap_or_default()).or_default();
+        kept.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Semaphore::new(AT_A_TIME));
+            *kept = Arc::downgrade(&new);
+            new
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -207,11 +305,15 @@ impl Discoveries {
 }
 
 impl Inner {
-    fn leave(&mut self, asset: &Key) {
-        if let Some(left) = self.users.remove(asset)
-            && !self.users.values().any(|needed| *needed == left)
-        {
-            self.entries.remove(&left);
+    fn leave(&mut self, user: &User) {
+        let Some((left, _)) = self.users.remove(user) else {
+            return;
+        };
+        if let Some(entry) = self.entries.get_mut(&left) {
+            entry.users.remove(user);
+            if entry.users.is_empty() {
+                self.entries.remove(&left);
+            }
         }
     }
 }
@@ -224,45 +326,52 @@ fn ahead(pause: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
-/// Asks an issuer on a task of its own, unless it is being asked, was asked lately, or is left in peace. The request carries nothing secret.
-pub(super) fn ask(context: &Arc<Context>, asked: &Asked) -> Asking {
+/// Asks an issuer on a task of its own, unless it is being asked, what it said is not older than this, or it is left in peace. The request carries nothing secret.
+pub(super) fn ask(context: &Arc<Context>, asked: &Asked, older_than: Duration) -> Asking {
     if context.stopping.is_cancelled() {
         return Asking::NotNow;
     }
-    let asking = context.discoveries.begin(asked);
-    if asking != Asking::Begins {
-        return asking;
+    let asking = context.discoveries.begin(asked, older_than);
+    if asking == Asking::Begins {
+        let (task, asked) = (Arc::clone(context), asked.clone());
+        context
+            .tracker
+            .spawn(async move { ask_to_the_end(&task, &asked).await });
     }
-    let (context, asked) = (Arc::clone(context), asked.clone());
-    let tracker = context.tracker.clone();
-    tracker.spawn(async move {
-        let asking = Arc::clone(&context);
-        let whom = asked.clone();
-        let answer = tokio::spawn(async move { answer(&asking, &whom).await });
-        let stopping = context.stopping.clone();
-        let abort = answer.abort_handle();
-        let Some(found) = stopping.run_until_cancelled(answer).await else {
-            abort.abort();
-            return;
-        };
-        let found = found.unwrap_or_else(|_| {
-            let message = format!("Asking {} ended in a fault of ours; please report this.", asked.issuer);
-            Err((Reason::Retrying, message))
-        });
-        for asset in context.discoveries.end(&asked, found) {
-            context.wake(&asset);
-        }
-    });
     asking
 }
 
+async fn ask_to_the_end(context: &Arc<Context>, asked: &Asked) {
+    let (asking, whom) = (Arc::clone(context), asked.clone());
+    // A task of its own again: a fault in it must not leave the issuer being asked for ever.
+    let answer = tokio::spawn(async move { answer(&asking, &whom).await });
+    let abort = answer.abort_handle();
+    let Some(found) = context.stopping.run_until_cancelled(answer).await else {
+        abort.abort();
+        return;
+    };
+    let found = found.unwrap_or_else(|_| {
+        let message = format!("Asking {} ended in a fault of ours; please report this.", asked.issuer);
+        Err((Reason::Retrying, message))
+    });
+    for user in context.discoveries.end(asked, found) {
+        match user {
+            User::Asset(asset) => context.wake(&asset),
+            User::Provider(_) => context.providers.look_at_statuses(),
+        }
+    }
+}
+
 async fn answer(context: &Context, asked: &Asked) -> Result<Discovered, (Reason, String)> {
-    let _slot = context.discoveries.slots.acquire().await;
+    let slots = context.discoveries.slots_at(&asked.issuer);
+    let _slot = slots.acquire().await;
     let bundle = match &asked.bundle {
-        Some((namespace, name, key)) => authority(context, namespace, name, key)
-            .await
-            .map(Some)
-            .map_err(|failure| (failure.reason, failure.message))?,
+        Some(bundle) => Some(
+            bundle
+                .read(context)
+                .await
+                .map_err(|failure| (failure.reason, failure.message))?,
+        ),
         None => None,
     };
     let metadata = oauth::discover_anew(&context.token_client, &asked.issuer, bundle.as_ref())
@@ -278,7 +387,9 @@ async fn answer(context: &Context, asked: &Asked) -> Result<Discovered, (Reason,
 }
 
 const fn reason(problem: &Undiscovered) -> Reason {
-    if problem.is_temporary() {
+    if problem.is_throttling() {
+        Reason::Throttled
+    } else if problem.is_temporary() {
         Reason::Retrying
     } else {
         Reason::EndpointUnusable
@@ -296,125 +407,4 @@ fn message(issuer: &str, problem: &Undiscovered) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use url::Url;
-
-    use super::*;
-    use crate::provider::NamesIssuer;
-
-    fn asked() -> Asked {
-        Asked {
-            issuer: "https://id.example.com".to_owned(),
-            bundle: None,
-        }
-    }
-
-    fn found(token: &str) -> Discovered {
-        Discovered {
-            issuer: asked().issuer,
-            token_url: Url::parse(token).unwrap(),
-            authorization_url: None,
-            device_authorization_url: None,
-            revocation_url: None,
-            names_issuer: NamesIssuer::Perhaps,
-            authentication_with_secret: Vec::new(),
-        }
-    }
-
-    fn asset(name: &str) -> Key {
-        Key::new("here", name)
-    }
-
-    const TOKEN: &str = "https://id.example.com/token";
-
-    fn no() -> Result<Discovered, (Reason, String)> {
-        Err((Reason::Retrying, "no".to_owned()))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_issuer_is_asked_once_for_all_that_need_it() {
-        let all = Discoveries::default();
-        assert!(matches!(all.of(&asset("a"), &asked()), Finding::Unasked));
-        assert!(matches!(all.of(&asset("b"), &asked()), Finding::Unasked));
-        assert_eq!(all.begin(&asked()), Asking::Begins);
-        assert_eq!(all.begin(&asked()), Asking::Underway);
-        let mut woken = all.end(&asked(), Ok(found(TOKEN)));
-        woken.sort_by_key(ToString::to_string);
-        assert_eq!(woken, [asset("a"), asset("b")]);
-        assert_eq!(all.begin(&asked()), Asking::NotNow, "it was asked a moment ago");
-        tokio::time::advance(FRESH_FOR).await;
-        assert_eq!(all.begin(&asked()), Asking::Begins);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_known_is_used_while_the_issuer_does_not_answer() {
-        let all = Discoveries::default();
-        all.of(&asset("a"), &asked());
-        assert_eq!(all.begin(&asked()), Asking::Begins);
-        all.end(&asked(), Ok(found(TOKEN)));
-        tokio::time::advance(FRESH_FOR).await;
-        assert_eq!(all.begin(&asked()), Asking::Begins);
-        assert!(all.end(&asked(), no()).is_empty(), "nothing has changed for anybody");
-        assert!(matches!(all.of(&asset("a"), &asked()), Finding::Known(_)));
-        assert_eq!(all.begin(&asked()), Asking::NotNow, "it is left in peace");
-        tokio::time::advance(FIRST_PAUSE).await;
-        assert_eq!(all.begin(&asked()), Asking::Begins);
-        assert!(all.end(&asked(), Ok(found(TOKEN))).is_empty(), "it says the same");
-        tokio::time::advance(FRESH_FOR).await;
-        assert_eq!(all.begin(&asked()), Asking::Begins);
-        let other = Ok(found("https://other.example.com/token"));
-        assert_eq!(all.end(&asked(), other), [asset("a")], "it says something else");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_hears_of_the_failure_and_pauses_grow_to_five_minutes() {
-        let all = Discoveries::default();
-        all.of(&asset("a"), &asked());
-        let mut pauses = Vec::new();
-        for _ in 0..6 {
-            assert_eq!(all.begin(&asked()), Asking::Begins);
-            assert_eq!(all.end(&asked(), no()), [asset("a")]);
-            let Finding::Failed(failed) = all.of(&asset("a"), &asked()) else {
-                panic!("it has failed")
-            };
-            assert!(failed.again > now());
-            let pause = failed.pause_ends.duration_since(Instant::now());
-            pauses.push(pause.as_secs());
-            tokio::time::advance(pause).await;
-        }
-        assert_eq!(pauses, [30, 60, 120, 240, 300, 300]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_kept_of_an_issuer_that_nobody_names() {
-        let all = Discoveries::default();
-        all.of(&asset("a"), &asked());
-        assert_eq!(all.begin(&asked()), Asking::Begins);
-        all.end(&asked(), Ok(found(TOKEN)));
-        let other = Asked {
-            issuer: "https://other.example.com".to_owned(),
-            bundle: None,
-        };
-        all.of(&asset("a"), &other);
-        assert!(all.lock().entries.is_empty());
-        all.forget(&asset("a"));
-        assert!(all.lock().users.is_empty());
-        assert!(
-            all.end(&asked(), Ok(found(TOKEN))).is_empty(),
-            "an answer that comes late is for nobody"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_bundle_of_ones_own_speaks_for_nobody_else() {
-        let all = Discoveries::default();
-        let own = Asked {
-            bundle: Some(("here".into(), "ca".to_owned(), "ca.crt".to_owned())),
-            ..asked()
-        };
-        all.of(&asset("a"), &own);
-        assert_eq!(all.begin(&own), Asking::Begins);
-        all.end(&own, Ok(found("https://trap.example.com/token")));
-        assert!(matches!(all.of(&asset("b"), &asked()), Finding::Unasked));
-    }
-}
+mod tests;

@@ -6,10 +6,12 @@ use kube::{
     Resource,
     api::{Patch, PatchParams},
     core::{ObjectMeta, PartialObjectMeta},
+    runtime::controller::Action,
 };
 use serde_json::{Value, json};
+use tracing::warn;
 
-use super::context::Context;
+use super::{context::Context, pass::AFTER_TROUBLE, redeem::Chain};
 use crate::{
     api::{EmailAsset, names},
     store::Key,
@@ -43,6 +45,35 @@ pub(super) fn is_held(metadata: &ObjectMeta) -> bool {
         .iter()
         .flatten()
         .any(|name| name == names::FINALIZER)
+}
+
+/// Whether our finalizer is what keeps an object that was deleted.
+pub(super) fn holds_back(metadata: &ObjectMeta) -> bool {
+    metadata.deletion_timestamp.is_some() && is_held(metadata)
+}
+
+/// Lets an asset go that was deleted and cannot be read: where its grant is given back is not known, and nobody can correct what is deleted.
+pub(super) async fn let_unreadable_go(
+    context: &Arc<Context>,
+    key: &Key,
+    metadata: &ObjectMeta,
+    problem: &str,
+) -> Action {
+    warn!(asset = %key, error = %problem, "a deleted asset cannot be read; it goes without its grant being given back");
+    match set(
+        context,
+        key,
+        metadata.uid.as_deref().unwrap_or_default(),
+        Wanted::Absent,
+    )
+    .await
+    {
+        Ok(()) => Action::await_change(),
+        Err(error) => {
+            warn!(asset = %key, error = %Chain(&error), "the finalizer could not be taken off; trying again in a moment");
+            Action::requeue(AFTER_TROUBLE)
+        }
+    }
 }
 
 /// Puts our finalizer on an asset or takes it off. Others' finalizers stay, and an asset that is gone needs nothing.

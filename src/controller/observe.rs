@@ -1,21 +1,28 @@
 //! From caches to a [`World`]: everything that is known of one asset, without a call.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{finalizer::is_held, pass::Pass};
+use super::{
+    finalizer::is_held,
+    pass::{NoEndpoints, Pass},
+    providers::Backing,
+};
 use crate::{
-    api::{self, EmailAsset, EmailAssetSpec, GrantDeletionPolicy, Reason, SignInStatus, duration, names},
+    api::{
+        self, EmailAsset, EmailAssetSpec, EmailProvider, GrantDeletionPolicy, Reason, SignInStatus, duration, names,
+    },
     lifecycle::{
         self, Activity, AttemptHolder, Discovery, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion,
-        Names, Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source,
-        TokenSecret, Verdict, World,
+        Limits, Names, Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot,
+        Source, TokenSecret, Verdict, World,
     },
-    provider::{self, Endpoints, InputSecret, Server, SignIn},
+    oauth::identity::account_matches,
+    provider::{self, Endpoints, HostNotAllowed, InputSecret, Server, SignIn},
     store::{Key, Kind, Seen, What, inputs, spool::Whose, token::Rendering},
 };
 
@@ -33,6 +40,13 @@ fn invalid(message: String) -> PlanRefusal {
     }
 }
 
+fn host_not_allowed(message: String) -> PlanRefusal {
+    PlanRefusal {
+        reason: Reason::HostNotAllowed,
+        message,
+    }
+}
+
 impl Pass {
     /// Resolves the spec and checks where its credentials may go (invariant 11).
     pub(super) fn resolve(&mut self) {
@@ -46,8 +60,28 @@ impl Pass {
 
     fn try_to_resolve(&self) -> Result<Resolved, (Discovery, PlanRefusal)> {
         let settled = |refusal| (Discovery::Settled, refusal);
-        self.check_spec().map_err(settled)?;
-        let endpoints = self.endpoints()?;
+        api::validate(&self.written, &self.context.settings.allowed_keys).map_err(|violations| {
+            let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            settled(invalid(sentences.join(" ")))
+        })?;
+        self.check_inputs_are_not_ours()
+            .map_err(|message| settled(invalid(message)))?;
+        let catalogue = &self.context.catalogue;
+        let endpoints = match &self.backing {
+            Backing::Own => self
+                .endpoints(|found| provider::resolve_discovered(&self.asset.spec, catalogue, found))
+                .map_err(|none| match none {
+                    NoEndpoints::Unresolved(error) => settled(invalid(error.to_string())),
+                    NoEndpoints::Refused(discovery, refusal) => (discovery, refusal),
+                })?,
+            Backing::Shared(provider) => self.resolve_under(provider)?,
+            Backing::Absent(message) => {
+                return Err(settled(PlanRefusal {
+                    reason: Reason::ProviderNotReady,
+                    message: message.clone(),
+                }));
+            }
+        };
         self.check_hosts(&endpoints).map_err(settled)?;
         let rendering = rendering(&self.asset.spec, &endpoints);
         let plan = self.plan(&endpoints, &rendering);
@@ -58,13 +92,55 @@ impl Pass {
         })
     }
 
-    /// What can be said of the spec before its endpoints are known.
-    fn check_spec(&self) -> Result<(), PlanRefusal> {
-        api::validate(&self.asset, &self.context.settings.allowed_keys).map_err(|violations| {
+    /// What the spec means under an `EmailProvider`, if its rules cover the asset. They are asked first: whoever may not use it learns nothing else about it.
+    fn resolve_under(&self, provider: &EmailProvider) -> Result<Endpoints, (Discovery, PlanRefusal)> {
+        let spec = &self.asset.spec;
+        let name = provider.metadata.name.as_deref().unwrap_or_default();
+        let not_ready = |problem: String| {
+            let refusal = PlanRefusal {
+                reason: Reason::ProviderNotReady,
+                message: format!(
+                    "EmailProvider {name} cannot be used as it is written: {problem} What is named there is a field of the EmailProvider; a cluster admin corrects it: kubectl edit emailprovider {name}"
+                ),
+            };
+            (Discovery::Settled, refusal)
+        };
+        let permits = |account: Option<&str>| {
+            let permitted = self
+                .context
+                .providers
+                .permits(provider, &self.key.namespace, spec, account);
+            permitted.map_err(|denied| {
+                let refusal = PlanRefusal {
+                    reason: denied.reason,
+                    message: denied.message,
+                };
+                (Discovery::Settled, refusal)
+            })
+        };
+        permits(None)?;
+        api::validate_provider(provider).map_err(|violations| {
             let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
-            invalid(sentences.join(" "))
+            not_ready(sentences.join(" "))
         })?;
-        self.check_inputs_are_not_ours().map_err(invalid)
+        let catalogue = &self.context.catalogue;
+        let endpoints = self
+            .endpoints(|found| provider::resolve_under(name, spec, catalogue, found))
+            .map_err(|none| match none {
+                NoEndpoints::Unresolved(error) => not_ready(format!("{error}.")),
+                NoEndpoints::Refused(discovery, refusal) => {
+                    let message = format!("EmailProvider {name}: {}", refusal.message);
+                    (discovery, PlanRefusal { message, ..refusal })
+                }
+            })?;
+        // A grant may be older than the asset's way to this provider.
+        if let Slot::Ours(grant) = self.grant_slot()
+            && let Some(account) = &grant.record.account
+            && !account_matches(&endpoints.sign_in.identity, spec.login_email(), &account.name)
+        {
+            permits(Some(&account.name))?;
+        }
+        Ok(endpoints)
     }
 
     fn plan(&self, endpoints: &Endpoints, rendering: &Rendering) -> Plan {
@@ -80,8 +156,10 @@ impl Pass {
         Plan {
             // Where refresh tokens go is what a grant is bound to: another refresh endpoint beside the old token endpoint must not get it.
             token_endpoint: endpoints.refresh_url.origin().ascii_serialization(),
+            question: oauth2.grant.is_direct().then(|| self.question(endpoints)),
             rotation: endpoints.rotation,
             reuse_grace: endpoints.reuse_grace,
+            limits: limits(&endpoints.limits),
             renew_before: self
                 .asset
                 .spec
@@ -106,11 +184,29 @@ impl Pass {
                 .seed_place()
                 .map(|(secret, key)| format!("{secret}, key {key}"))
                 .unwrap_or_default(),
-            client: client.map(|key| key.to_string()).unwrap_or_default(),
+            client: match (&self.backing, client) {
+                // Its name is nobody's business in the asset's namespace.
+                (Backing::Shared(provider), Some(_)) => format!("of {}", called(provider)),
+                (_, client) => client.map(|key| key.to_string()).unwrap_or_default(),
+            },
             grant_secret: self.grant_key().to_string(),
             token_secret: self.token_key().to_string(),
             sign_in: self.sign_in_way(),
         }
+    }
+
+    /// What is asked for where tokens are issued without a refresh token, as a digest: another endpoint, account or scope means another token.
+    fn question(&self, endpoints: &Endpoints) -> String {
+        let account = match self.asset.spec.oauth2.grant {
+            api::Grant::JwtBearer => self.asset.spec.login_email(),
+            _ => "",
+        };
+        let mut hash = Sha256::new();
+        let scopes = endpoints.scopes.iter().map(String::as_str);
+        for part in [endpoints.token_url.as_str(), account].into_iter().chain(scopes) {
+            hash.update(format!("|{}|{part}", part.len()));
+        }
+        format!("{:x}", hash.finalize()).chars().take(32).collect()
     }
 
     /// How a person signs in, if the grant begins so.
@@ -118,7 +214,7 @@ impl Pass {
         let by = match self.asset.spec.oauth2.grant {
             api::Grant::AuthorizationCode => SignInBy::Browser,
             api::Grant::DeviceCode => SignInBy::Device,
-            api::Grant::RefreshToken => return None,
+            api::Grant::RefreshToken | api::Grant::ClientCredentials | api::Grant::JwtBearer => return None,
         };
         Some(SignInWay {
             by,
@@ -192,6 +288,31 @@ impl Pass {
     }
 
     fn check_hosts(&self, endpoints: &Endpoints) -> Result<(), PlanRefusal> {
+        self.with_inputs(|secrets| provider::check_hosts(endpoints, secrets))?;
+        if endpoints.client_authentication != Some(api::ClientAuthentication::FederatedToken) {
+            return Ok(());
+        }
+        let federation = &self.context.settings.federation;
+        let asked = [&endpoints.token_url, &endpoints.refresh_url].into_iter();
+        asked
+            .chain(&endpoints.sign_in.device_authorization_url)
+            .try_for_each(|url| federation.check_host(&endpoints.own_hosts, url))
+            .map_err(host_not_allowed)
+    }
+
+    /// Whether this issuer may say where credentials go. One that an `EmailProvider` names was chosen by a cluster admin.
+    pub(super) fn check_issuer_host(&self, issuer: &str) -> Result<(), PlanRefusal> {
+        match self.backing {
+            Backing::Own => self.with_inputs(|secrets| provider::check_issuer_host(issuer, secrets)),
+            Backing::Shared(_) | Backing::Absent(_) => Ok(()),
+        }
+    }
+
+    /// Holds something against what the input Secrets say about hosts.
+    fn with_inputs(
+        &self,
+        check: impl FnOnce(&[InputSecret<'_>]) -> Result<(), HostNotAllowed>,
+    ) -> Result<(), PlanRefusal> {
         let seed = self.seed_place().map(|(secret, _)| secret);
         let keys: Vec<Key> = self.client_key().into_iter().chain(seed).collect();
         let known: Vec<_> = keys
@@ -206,9 +327,9 @@ impl Pass {
                 hosts: hosts.as_deref(),
             })
             .collect();
-        provider::check_hosts(endpoints, &secrets).map_err(|error| PlanRefusal {
-            reason: Reason::HostNotAllowed,
-            message: error.to_string(),
+        check(&secrets).map_err(|error| match &self.backing {
+            Backing::Shared(provider) => host_not_allowed(named_by_issuer(&error, provider)),
+            Backing::Own | Backing::Absent(_) => host_not_allowed(error.to_string()),
         })
     }
 
@@ -220,7 +341,11 @@ impl Pass {
         } else {
             None
         };
-        let grant = self.grant_slot();
+        let grant = match &self.resolved {
+            // A Secret with an earlier grant is left alone, and a stranger's of that name is not in the way.
+            Ok(resolved) if resolved.plan.is_direct() => Slot::Free,
+            _ => self.grant_slot(),
+        };
         let mut world = World {
             asset_generation: self.asset.metadata.generation.unwrap_or_default(),
             presence: match &self.asset.metadata.deletion_timestamp {
@@ -265,7 +390,7 @@ impl Pass {
         world
     }
 
-    fn annotation(&self, key: &str) -> Option<String> {
+    pub(super) fn annotation(&self, key: &str) -> Option<String> {
         self.asset.metadata.annotations.as_ref()?.get(key).cloned()
     }
 
@@ -343,29 +468,44 @@ impl Pass {
                 None => Input::Unusable("The spec names no OAuth client: set spec.oauth2.clientCredentialsRef or, for a public client, clientID.".to_owned()),
             };
         };
-        let Some(seen) = self.context.index.get(&key) else {
-            let create = "--from-literal=client_id=… --from-literal=client_secret=…";
-            return Input::Unusable(inputs::missing(
-                &key,
-                "the OAuth client, spec.oauth2.clientCredentialsRef",
-                create,
-            ));
+        let input = self.own_client_input(&key);
+        match (&self.backing, input) {
+            // What is wrong with its Secret is told to those who may read it: in the status of the EmailProvider.
+            (Backing::Shared(provider), Input::Unusable(_)) => {
+                let name = provider.metadata.name.as_deref().unwrap_or_default();
+                Input::Unusable(format!(
+                    "The OAuth client of EmailProvider {name} is missing or cannot be used. A cluster admin sees why: kubectl get emailprovider {name} -o wide"
+                ))
+            }
+            (_, input) => input,
+        }
+    }
+
+    fn own_client_input(&self, key: &Key) -> Input<String> {
+        let oauth2 = &self.asset.spec.oauth2;
+        let Some(seen) = self.context.index.get(key) else {
+            let (what, create) = match oauth2.grant {
+                api::Grant::JwtBearer => ("the service account", "--from-file=key.json"),
+                _ => (
+                    "the OAuth client",
+                    "--from-literal=client_id=… --from-literal=client_secret=…",
+                ),
+            };
+            let purpose = format!("{what}, spec.oauth2.clientCredentialsRef");
+            return Input::Unusable(inputs::missing(key, &purpose, create));
         };
         let read = self
             .inputs
             .client
             .as_ref()
             .filter(|(version, _)| *version == self.client_edition(&seen));
-        match (read, &oauth2.client_id) {
-            (Some((_, Err(complaint))), _) => Input::Unusable(complaint.clone()),
-            (Some((version, Ok(_))), Some(id)) => Input::Read(version.clone(), id.clone()),
-            (Some((version, Ok(client))), None) => match &client.id {
-                Some(id) => Input::Read(version.clone(), id.clone()),
-                None => Input::Unusable(format!(
-                    "Secret {key} has no key client_id, and spec.oauth2.clientID is not set: expected the OAuth client's ID in one of the two."
-                )),
+        match read {
+            Some((_, Err(complaint))) => Input::Unusable(complaint.clone()),
+            Some((version, Ok(client))) => match inputs::client_id(key, client, oauth2) {
+                Ok(id) => Input::Read(version.clone(), id),
+                Err(complaint) => Input::Unusable(complaint),
             },
-            (None, _) => Input::Unread(self.client_edition(&seen)),
+            None => Input::Unread(self.client_edition(&seen)),
         }
     }
 
@@ -376,13 +516,24 @@ impl Pass {
         InputVersion(format!("{secret}/{key}"))
     }
 
-    /// The edition of the client Secret together with what the spec puts over its contents: either of the two can change the client.
+    /// The edition of the client Secret together with what the spec, or its `EmailProvider`, puts over its contents: each can change the client.
     pub(super) fn client_edition(&self, seen: &Seen) -> InputVersion {
-        let InputVersion(secret) = seen.version();
-        match &self.asset.spec.oauth2.client_id {
-            Some(id) => InputVersion(format!("{secret}/{id}")),
-            None => InputVersion(secret),
+        let InputVersion(mut edition) = seen.version();
+        let oauth2 = &self.asset.spec.oauth2;
+        if let Backing::Shared(provider) = &self.backing {
+            edition = format!("{edition}/{}", edition_of(provider));
         }
+        if let Some(id) = &oauth2.client_id {
+            edition = format!("{edition}/{id}");
+        }
+        // What is looked for in the Secret depends on these two.
+        if oauth2.grant.is_direct() || oauth2.client_authentication == Some(api::ClientAuthentication::PrivateKeyJwt) {
+            let method = oauth2
+                .client_authentication
+                .map_or("", api::ClientAuthentication::as_str);
+            edition = format!("{edition}/{}/{method}", oauth2.grant.as_str());
+        }
+        InputVersion(edition)
     }
 
     fn seed_input(&self) -> Input<crate::lifecycle::Fingerprint> {
@@ -449,10 +600,10 @@ impl Pass {
             return self.foreign(&seen);
         };
         match &seen.owner {
-            Some((uid, _)) if *uid == self.uid && !seen.deleting => Slot::Ours(TokenSecret {
+            Some((uid, _)) if *uid == self.uid && !seen.deleting => Slot::Ours(self.counting(TokenSecret {
                 record: token.record,
                 rendering: token.rendered.digest,
-            }),
+            })),
             Some((uid, name)) if *uid == self.uid || **name == *self.key.name => Slot::Leaving,
             _ => self.foreign(&seen),
         }
@@ -470,17 +621,25 @@ impl Pass {
         let known = earlier.filter_map(|key| {
             let seen = self.context.index.get(&key)?;
             match seen.what() {
-                What::Token(token) if !seen.deleting => Some((
-                    key,
-                    TokenSecret {
+                What::Token(token) if !seen.deleting => {
+                    let token = TokenSecret {
                         record: token.record,
                         rendering: token.rendered.digest,
-                    },
-                )),
+                    };
+                    Some((key, self.counting(token)))
+                }
                 _ => None,
             }
         });
         known.max_by_key(|(_, token)| token.record.generation)
+    }
+
+    /// A token Secret as it counts for what the spec asks for.
+    fn counting(&self, token: TokenSecret) -> TokenSecret {
+        match &self.resolved {
+            Ok(resolved) => token.under(&resolved.plan),
+            Err(_) => token,
+        }
     }
 
     fn foreign<T>(&self, seen: &Seen) -> Slot<T> {
@@ -503,7 +662,15 @@ impl Pass {
             .oauth2
             .client_credentials_ref
             .as_ref()
-            .map(|client| Key::new(&self.key.namespace, &client.name))
+            .map(|client| Key::new(self.namespace_of_client(), &client.name))
+    }
+
+    /// Where the client's Secret and the CA bundle are.
+    pub(super) fn namespace_of_client(&self) -> &str {
+        match self.backing {
+            Backing::Own => &self.key.namespace,
+            Backing::Shared(_) | Backing::Absent(_) => &self.context.settings.own_namespace,
+        }
     }
 
     /// The seed's Secret and the key in it; none where a person signs in.
@@ -521,6 +688,34 @@ impl Pass {
     }
 }
 
+/// What tells two editions of an `EmailProvider` apart as far as a request depends on it: a mistake that is corrected there ends the wait of its assets. Its rules are
+/// no part of it, so a change of them is nothing to note in each asset's Secrets.
+fn edition_of(provider: &EmailProvider) -> String {
+    let spec = &provider.spec;
+    let text = serde_json::to_string(&(&spec.provider, &spec.oauth2)).unwrap_or_default();
+    format!("{:x}", Sha256::digest(text)).chars().take(12).collect()
+}
+
+/// An `EmailProvider` in a sentence.
+/// All hosts that an `EmailProvider` writes are its own, so only its issuer can have named another. The name of its client's Secret is nobody's business here.
+fn named_by_issuer(error: &HostNotAllowed, provider: &EmailProvider) -> String {
+    let hosts = error.0.iter().flat_map(|refusal| &refusal.hosts);
+    let hosts: BTreeSet<String> = hosts.map(ToString::to_string).collect();
+    let hosts = hosts.into_iter().collect::<Vec<_>>().join(" and ");
+    let provider = called(provider);
+    let name = provider.rsplit(' ').next().unwrap_or_default();
+    format!(
+        "The issuer of {provider} names an endpoint at {hosts}, which is no host that the EmailProvider writes: nothing is sent there. If the host is right, a cluster admin writes that endpoint into the EmailProvider: kubectl edit emailprovider {name}"
+    )
+}
+
+pub(super) fn called(provider: &EmailProvider) -> String {
+    format!(
+        "EmailProvider {}",
+        provider.metadata.name.as_deref().unwrap_or_default()
+    )
+}
+
 fn of_owner(what: &str, seen: &Seen) -> String {
     match &seen.owner {
         Some((_, name)) => format!("{what} of EmailAsset {name}"),
@@ -532,6 +727,17 @@ fn named_hosts(seen: &Seen) -> Option<String> {
     match seen.what() {
         What::Other { hosts, .. } => hosts,
         _ => None,
+    }
+}
+
+/// The limits that the lifecycle keeps to. How long refresh tokens live is told with each answer.
+fn limits(of: &provider::Limits) -> Limits {
+    Limits {
+        refresh_interval: of.refresh_interval,
+        throttled_for: of.throttled_for,
+        max_idle: of.max_idle,
+        keep_alive: of.keep_alive,
+        while_testing: of.while_testing,
     }
 }
 
@@ -582,6 +788,14 @@ fn jitter(uid: &str) -> f64 {
 pub(super) fn now() -> Timestamp {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// How long it is until [`now`] is this moment or later: a moment late rather than early, because a pass before its time would find nothing due and come again.
+pub(super) fn time_until(moment: Timestamp) -> Duration {
+    let since = Timestamp::now();
+    let whole = moment.as_second() + i64::from(moment.subsec_nanosecond() > 0);
+    let left = Timestamp::from_second(whole).unwrap_or(moment).duration_since(since);
+    Duration::try_from(left).unwrap_or_default() + Duration::from_millis(20)
 }
 
 /// Namespace and name of an asset.

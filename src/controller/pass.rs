@@ -3,13 +3,15 @@
 mod device;
 mod discover;
 mod farewell;
+mod issue;
 mod obtain;
 mod tidy;
 
-pub(super) use obtain::authority;
+pub(super) use discover::NoEndpoints;
 
 use std::{sync::Arc, time::Duration};
 
+use fail::fail_point;
 use kube::runtime::controller::Action;
 use secrecy::SecretString;
 use tracing::{debug, warn};
@@ -17,11 +19,12 @@ use tracing::{debug, warn};
 use super::{
     clients::ClientRead,
     consent::{self, Signer},
-    context::Context,
+    context::{Context, reference},
     gates::Place,
-    observe::{Resolved, now},
+    observe::{Resolved, now, time_until},
+    providers::Backing,
     redeem::{self, Chain},
-    registry::Unpublished,
+    registry::{Age, Edition, Unpublished},
 };
 use crate::{
     api::{EmailAsset, EmailAssetStatus},
@@ -38,7 +41,7 @@ const MOST_STEPS: usize = 24;
 /// More redemptions than one pass can need (a seed, and the grant it replaces).
 const MOST_REDEMPTIONS: usize = 3;
 /// When a write failed, the pass is repeated after this.
-const AFTER_TROUBLE: Duration = Duration::from_secs(5);
+pub(super) const AFTER_TROUBLE: Duration = Duration::from_secs(5);
 
 /// What this pass has read of the inputs.
 #[derive(Default)]
@@ -52,7 +55,11 @@ pub(super) struct Pass {
     pub(super) context: Arc<Context>,
     pub(super) key: Key,
     pub(super) uid: String,
+    /// The asset as it counts: with what its `EmailProvider` says.
     pub(super) asset: Arc<EmailAsset>,
+    /// The asset as people wrote it.
+    pub(super) written: Arc<EmailAsset>,
+    pub(super) backing: Backing,
     pub(super) resolved: Result<Resolved, PlanRefusal>,
     /// Whether the endpoints wait for an issuer's metadata.
     pub(super) discovery: Discovery,
@@ -60,6 +67,7 @@ pub(super) struct Pass {
     pub(super) grant_sight: Sight,
     pub(super) status: EmailAssetStatus,
     pub(super) failed_under: Option<Circumstances>,
+    edition: Edition,
     in_hand: Option<Unpublished>,
     place: Option<Place>,
     /// It found no place and ends; another begins when there is one.
@@ -92,8 +100,10 @@ impl Pass {
             reason: crate::api::Reason::Pending,
             message: String::new(),
         };
+        let (written, edition) = newest(&context, &key, asset);
+        let (asset, backing) = context.providers.under(&written);
         let mut pass = Self {
-            status: context.registry.status(&key, asset.status.as_ref()),
+            status: edition.status.clone(),
             failed_under: context.registry.failed_under(&key),
             in_hand: context.registry.unpublished(&key),
             uid: asset.metadata.uid.clone().unwrap_or_default(),
@@ -108,6 +118,9 @@ impl Pass {
             context,
             key,
             asset,
+            written,
+            backing,
+            edition,
         };
         pass.resolve();
         pass
@@ -141,7 +154,7 @@ impl Pass {
     /// Ends the pass before it came to rest. What it learnt of failures stays known (invariant 9).
     fn stop(self, wait: Option<Duration>) -> (Action, PassOutcome) {
         self.remember_circumstances();
-        if self.status != self.context.registry.status(&self.key, self.asset.status.as_ref()) {
+        if self.status != self.edition.status {
             self.context.registry.could_not_write_status(&self.key, self.status);
         }
         let outcome = if self.queued {
@@ -159,6 +172,8 @@ impl Pass {
     }
 
     async fn rest(self, world: &World, decision: &Decision, outcome: PassOutcome) -> (Action, PassOutcome) {
+        // Tests make passes slow here, so that the watch shows their last write first.
+        fail_point!("at-rest");
         self.remember_circumstances();
         if let Some(mut status) = lifecycle::status(world, &decision.standing, now()) {
             if let Ok(resolved) = &self.resolved {
@@ -170,20 +185,24 @@ impl Pass {
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
-            if !super::status::write(&self.context, &self.key, &self.asset, &status, self.adopted).await {
+            if !super::status::write(
+                &self.context,
+                &self.key,
+                &self.asset,
+                &self.edition,
+                &status,
+                self.adopted,
+            )
+            .await
+            {
                 return (Action::requeue(AFTER_TROUBLE), PassOutcome::Failed);
             }
         }
-        let recheck = self.recheck(&decision.standing);
-        let action = match decision.wake {
-            Some(at) => {
-                let wait = at.duration_since(now());
-                // A moment late rather than early: a pass before its time would find nothing due and come again.
-                Action::requeue(Duration::try_from(wait).unwrap_or_default() + Duration::from_millis(20))
-            }
-            None => Action::await_change(),
-        };
-        (discover::sooner(action, recheck), outcome)
+        let wake = decision
+            .wake
+            .map(time_until)
+            .or_else(|| self.recheck(&decision.standing));
+        (wake.map_or_else(Action::await_change, Action::requeue), outcome)
     }
 
     async fn act(&mut self, world: &World, decision: &Decision) -> Flow {
@@ -280,7 +299,8 @@ impl Pass {
         let binding = lifecycle::may_sign_in(&world).map_err(consent::not_possible)?;
         let bundle = self.ca_bundle().await;
         let bundle = bundle.map_err(|failure| consent::not_possible(failure.message))?;
-        let client = self.client_credentials(&binding.client_id);
+        let client = self.client_credentials(&binding.client_id).await;
+        let client = client.map_err(|failure| consent::not_possible(failure.message))?;
         Signer::new(self, world, binding, client, bundle)
     }
 
@@ -306,4 +326,18 @@ impl Pass {
 /// The grant's record, empty where there is none yet.
 fn record_of(world: &World) -> Record {
     lifecycle::record(world).cloned().unwrap_or_default()
+}
+
+/// The asset as the cache has it by now, if that is a later copy. The queue took its own a moment ago: a status of ours that the watch has shown since is in the cache, and no
+/// longer remembered beside it.
+fn newest(context: &Context, key: &Key, queued: Arc<EmailAsset>) -> (Arc<EmailAsset>, Edition) {
+    let edition = context.registry.edition(key, &queued);
+    if edition.age == Age::Outdated
+        && let Some(newer) = context.assets.get(&reference(key))
+        && let Ok(newer) = newer.asset()
+    {
+        let edition = context.registry.edition(key, &newer);
+        return (newer, edition);
+    }
+    (queued, edition)
 }

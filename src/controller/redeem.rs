@@ -14,8 +14,11 @@ use tracing::{debug, error, info, warn};
 use super::{consent, context::Context, observe::now};
 use crate::{
     leader::Permit,
-    lifecycle::{Attempt, Fencing, Lifetime, Record, Redeem, Retention, SeedRecord, Source, Verdict},
-    oauth::{Answer, Class, Outcome, Redemption, Refusal, TransportFailure},
+    lifecycle::{
+        self, Attempt, Fencing, Lifetime, News, Record, Redeem, Retention, SeedRecord, Source, TokenAge, Verdict,
+    },
+    oauth::{Answer, Class, Outcome, Redemption, Refusal, Situation, TransportFailure},
+    provider::KnownLife,
     store::{
         Key, Seen, StoreError,
         grant::{AttemptPlace, Belongs, End, NewGrant, Stored},
@@ -36,6 +39,8 @@ pub(super) struct Job {
     pub(super) belongs: Belongs,
     pub(super) redeem: Redeem,
     pub(super) redemption: Redemption,
+    /// What is known that changes what the answer means.
+    pub(super) situation: Situation,
     /// The grant Secret as it was seen.
     pub(super) known: Option<Seen>,
     /// What a grant Secret begins with, where there is none yet.
@@ -44,6 +49,8 @@ pub(super) struct Job {
     pub(super) record: Record,
     /// How long an access token lives when the answer does not say.
     pub(super) default_lifetime: SignedDuration,
+    /// How long refresh tokens live, where the answer does not say.
+    pub(super) refresh_token_life: KnownLife,
     pub(super) permit: Permit,
     pub(super) last_try: LastTry,
 }
@@ -84,7 +91,7 @@ impl Job {
     pub(super) async fn run(self) -> Ended {
         match self.redeem.fencing {
             Fencing::Free => self.run_freely().await,
-            Fencing::Recorded => self.run_recorded().await,
+            Fencing::Recorded => Box::pin(self.run_recorded()).await,
         }
     }
 
@@ -109,7 +116,11 @@ impl Job {
 
     async fn send(&self) -> Outcome {
         let started = Instant::now();
-        let outcome = self.context.token_client.redeem(&self.redemption).await;
+        let outcome = self
+            .context
+            .token_client
+            .redeem(&self.redemption, &self.situation)
+            .await;
         self.context.count_request(&outcome, started.elapsed());
         outcome
     }
@@ -289,6 +300,16 @@ impl Job {
             issued: now,
             expires: now.checked_add(life).unwrap_or(Timestamp::MAX),
         });
+        let news = News {
+            stated: answer.refresh_token_life,
+            token: match &self.redeem.source {
+                _ if self.new_refresh_token(answer).is_some() => TokenAge::New,
+                Source::Seed(_) | Source::Client => TokenAge::Unknown,
+                Source::Grant => TokenAge::Kept,
+            },
+            known: self.refresh_token_life.in_an_answer(life),
+        };
+        record.ends = lifecycle::end_after(self.record.ends.as_ref(), news, now);
         if let Some(scopes) = &answer.scopes {
             record.scopes.clone_from(scopes);
         }

@@ -34,6 +34,8 @@ struct Memory {
     /// The resourceVersion that the watch showed last.
     version: Option<u128>,
     secrets: Vec<Key>,
+    /// The `EmailProvider` that it names.
+    provider: Option<Box<str>>,
     seed: Option<SeedRef>,
     status: Option<Overlay>,
     failed_under: Option<Box<Circumstances>>,
@@ -100,6 +102,37 @@ struct Overlay {
     written: Option<u128>,
 }
 
+/// The edition of an asset that a pass goes by: what the watch showed, and what we made of it since.
+///
+/// It is taken once, when the pass begins. While it runs the watch may show our last write, and what was remembered over the pass's copy of the asset is forgotten then:
+/// a pass that asked again at its end would find the status of before that write, and write its own over it in vain.
+pub(super) struct Edition {
+    /// The status that counts: ours, where the watch does not show it yet.
+    pub(super) status: EmailAssetStatus,
+    /// The resourceVersion that the next status is written over: the one that was seen, or the one that our own last write made.
+    pub(super) version: Option<u128>,
+    pub(super) debt: Debt,
+    pub(super) age: Age,
+}
+
+/// Whether a status waits to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Debt {
+    /// The status that counts was not taken by the API server yet.
+    Owed,
+    /// It was.
+    None,
+}
+
+/// Whether the watch has shown a later copy of the asset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It has. What was remembered over this one may be forgotten already.
+    Outdated,
+    /// It has not.
+    Newest,
+}
+
 /// What is remembered of all assets.
 #[derive(Default)]
 pub(super) struct Registry {
@@ -147,6 +180,8 @@ struct Inner {
     /// Boxed: a map has room for up to twice as many as it holds.
     assets: HashMap<Key, Box<Memory>>,
     dependents: HashMap<Key, Dependents>,
+    /// The assets that name an `EmailProvider`, by its name.
+    users: HashMap<Box<str>, Dependents>,
     seeds: HashMap<(Key, String), Vec<(Key, Seniority)>>,
     busy: HashSet<Key>,
 }
@@ -207,6 +242,23 @@ impl Registry {
             .unwrap_or_default()
     }
 
+    /// The assets that name this `EmailProvider`.
+    pub(super) fn users(&self, provider: &str) -> Vec<Key> {
+        self.lock().users.get(provider).map(Dependents::all).unwrap_or_default()
+    }
+
+    /// The assets that name any `EmailProvider`.
+    pub(super) fn all_users(&self) -> Vec<Key> {
+        self.lock().users.values().flat_map(Dependents::all).collect()
+    }
+
+    /// Those of one namespace.
+    pub(super) fn users_in(&self, namespace: &str) -> Vec<Key> {
+        let mut users = self.all_users();
+        users.retain(|asset| *asset.namespace == *namespace);
+        users
+    }
+
     /// The other assets that name the same seed, by Secret and key.
     pub(super) fn rivals(&self, key: &Key) -> Vec<Key> {
         let inner = self.lock();
@@ -232,40 +284,24 @@ impl Registry {
         owner.map(|(owner, _)| owner).filter(|owner| *owner != key).cloned()
     }
 
-    /// The status that counts: ours, where the watch does not show it yet.
-    pub(super) fn status(&self, key: &Key, seen: Option<&EmailAssetStatus>) -> EmailAssetStatus {
+    /// What a pass over this asset, as the watch showed it, goes by.
+    pub(super) fn edition(&self, key: &Key, asset: &EmailAsset) -> Edition {
         let inner = self.lock();
-        let overlay = inner.assets.get(key).and_then(|memory| memory.status.as_ref());
-        overlay
-            .map(|overlay| &*overlay.status)
-            .or(seen)
-            .cloned()
-            .unwrap_or_default()
-    }
-
-    /// Whether the watch has shown a later edition of the asset than this one. Then what was remembered over this one may be forgotten already.
-    pub(super) fn is_outdated(&self, key: &Key, asset: &EmailAsset) -> bool {
-        let inner = self.lock();
-        inner
-            .assets
-            .get(key)
-            .is_some_and(|memory| memory.version > version(asset))
-    }
-
-    /// The resourceVersion of the asset that our next status is written over: the one that this pass has seen, or the one that our own last write made of it.
-    pub(super) fn version_of_status(&self, key: &Key, asset: &EmailAsset) -> Option<u128> {
-        let inner = self.lock();
-        let overlay = inner.assets.get(key).and_then(|memory| memory.status.as_ref());
-        version(asset).max(overlay.and_then(|overlay| overlay.written))
-    }
-
-    /// Whether a status waits to be written.
-    pub(super) fn owes_status(&self, key: &Key) -> bool {
-        self.lock()
-            .assets
-            .get(key)
-            .and_then(|memory| memory.status.as_ref())
-            .is_some_and(|overlay| overlay.written.is_none())
+        let memory = inner.assets.get(key);
+        let overlay = memory.and_then(|memory| memory.status.as_ref());
+        let status = overlay.map(|overlay| &*overlay.status).or(asset.status.as_ref());
+        Edition {
+            status: status.cloned().unwrap_or_default(),
+            version: version(asset).max(overlay.and_then(|overlay| overlay.written)),
+            debt: match overlay {
+                Some(Overlay { written: None, .. }) => Debt::Owed,
+                _ => Debt::None,
+            },
+            age: match memory {
+                Some(memory) if memory.version > version(asset) => Age::Outdated,
+                _ => Age::Newest,
+            },
+        }
     }
 
     /// Remembers a status that was written, until the watch shows it.
@@ -418,6 +454,13 @@ impl Inner {
                 .and_modify(|assets| assets.add(key))
                 .or_insert_with(|| Dependents::One(key.clone()));
         }
+        let provider: Option<Box<str>> = asset.spec.email_provider().map(Into::into);
+        if let Some(provider) = &provider {
+            self.users
+                .entry(provider.clone())
+                .and_modify(|assets| assets.add(key))
+                .or_insert_with(|| Dependents::One(key.clone()));
+        }
         if let Some(seed) = &seed {
             let place = (seed.secret.clone(), seed.key.clone());
             // Nearly always one.
@@ -427,6 +470,7 @@ impl Inner {
         let memory = self.assets.entry(key.clone()).or_default();
         memory.wakes = Some(wakes);
         memory.secrets = secrets;
+        memory.provider = provider;
         memory.seed = seed;
     }
 
@@ -438,6 +482,11 @@ impl Inner {
     fn drop_links(&mut self, key: &Key) {
         let Some(memory) = self.assets.get_mut(key) else { return };
         let (secrets, seed) = (std::mem::take(&mut memory.secrets), memory.seed.take());
+        if let Some(provider) = memory.provider.take()
+            && self.users.get_mut(&provider).is_some_and(|assets| assets.remove(key))
+        {
+            self.users.remove(&provider);
+        }
         for secret in secrets {
             if self
                 .dependents
@@ -467,3 +516,6 @@ pub(super) fn version(asset: &EmailAsset) -> Option<u128> {
         .as_deref()
         .and_then(|version| version.parse().ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,6 +124,7 @@ fn consent_of(context: &Arc<Context>, asset: &Key, response: &Contents) -> Resul
         uid: plain(response_keys::ASSET_UID)?,
         code: text(response_keys::CODE)?,
         verifier: text(response_keys::CODE_VERIFIER)?,
+        issuer: named.map(|named| named.expose_secret().to_owned()),
         redirect_uri,
         nonce: plain(response_keys::NONCE)?,
         callback_key: sign_in.callback_key,

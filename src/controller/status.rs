@@ -12,7 +12,11 @@ use kube::{
 use serde_json::json;
 use tracing::{debug, warn};
 
-use super::{context::Context, redeem::Chain};
+use super::{
+    context::Context,
+    redeem::Chain,
+    registry::{Debt, Edition},
+};
 use crate::{
     api::{ConditionType, EmailAsset, EmailAssetStatus, Reason, names},
     lifecycle,
@@ -34,18 +38,18 @@ pub(super) async fn write(
     context: &Arc<Context>,
     key: &Key,
     asset: &EmailAsset,
+    edition: &Edition,
     status: &EmailAssetStatus,
     adopted: bool,
 ) -> bool {
-    let shown = context.registry.status(key, asset.status.as_ref());
-    let owed = context.registry.owes_status(key);
-    if *status == shown && !owed {
-        return true;
-    }
-    // The watch may not show our last write yet, whose turns were told already.
-    let turns = turns(if owed { asset.status.as_ref() } else { Some(&shown) }, status);
-    drop(shown);
-    let mut over = context.registry.version_of_status(key, asset);
+    let told = match edition.debt {
+        Debt::Owed => asset.status.as_ref(),
+        Debt::None if *status == edition.status => return true,
+        // The watch may not show our last write yet, whose turns were told already.
+        Debt::None => Some(&edition.status),
+    };
+    let turns = turns(told, status);
+    let mut over = edition.version;
     for _ in 0..MOST_TRIES {
         fail_point!("before-status", |_| std::process::abort());
         match replace(context, key, over, status).await {
@@ -191,7 +195,7 @@ pub(super) async fn announce(context: &Arc<Context>, asset: &EmailAsset, (type_,
 /// Type, reason and note of an Event.
 pub(super) type Turn = (EventType, String, String);
 
-/// Turns of Ready, Refreshed and Authorized. Repeats, routine refreshes and the first Ready are none.
+/// Turns of Ready, Refreshed and Authorized, and the notice that a grant will end. Repeats, routine refreshes and the first Ready are none.
 fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<Turn> {
     let mut events: Vec<Turn> = Vec::new();
     for kind in [
@@ -206,7 +210,9 @@ fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<Turn>
         if earlier.is_some_and(|earlier| earlier.status == after.status && earlier.reason == after.reason) {
             continue;
         }
+        let warns = after.status != "True" || after.reason == Reason::GrantEnding.as_str();
         let silent = match after.status.as_str() {
+            "True" if warns => false,
             "True" => {
                 earlier.is_none_or(|earlier| earlier.status != "False" || earlier.reason == Reason::Pending.as_str())
             }
@@ -217,15 +223,10 @@ fn turns(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<Turn>
             .iter()
             .any(|(_, reason, note)| *reason == after.reason || *note == after.message);
         if !silent && !told {
-            let type_ = if after.status == "True" {
-                EventType::Normal
+            let (type_, reason) = if warns {
+                (EventType::Warning, after.reason.clone())
             } else {
-                EventType::Warning
-            };
-            let reason = if after.status == "True" {
-                kind.as_str().to_owned()
-            } else {
-                after.reason.clone()
+                (EventType::Normal, kind.as_str().to_owned())
             };
             events.push((type_, reason, after.message.clone()));
         }
@@ -303,5 +304,55 @@ pub(super) async fn write_unreadable(context: &Arc<Context>, key: &Key, metadata
     let call = api.patch_status(&key.name, &parameters, &patch);
     if let Ok(Err(error)) = tokio::time::timeout(limit, call).await {
         warn!(asset = %key, error = %Chain(&error), "the status of an unreadable asset could not be written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+    use super::*;
+
+    fn authorized(status: &str, reason: Reason) -> EmailAssetStatus {
+        EmailAssetStatus {
+            conditions: vec![Condition {
+                type_: ConditionType::Authorized.as_str().to_owned(),
+                status: status.to_owned(),
+                reason: reason.as_str().to_owned(),
+                message: format!("{reason}."),
+                last_transition_time: Time(Timestamp::UNIX_EPOCH),
+                observed_generation: None,
+            }],
+            ..EmailAssetStatus::default()
+        }
+    }
+
+    fn told(before: Option<&EmailAssetStatus>, now: &EmailAssetStatus) -> Vec<String> {
+        let name = |type_: EventType| {
+            if type_ == EventType::Warning {
+                "Warning"
+            } else {
+                "Normal"
+            }
+        };
+        let turns = turns(before, now).into_iter();
+        turns
+            .map(|(type_, reason, _)| format!("{} {reason}", name(type_)))
+            .collect()
+    }
+
+    #[test]
+    fn that_a_grant_will_end_is_a_warning_once_though_it_still_works() {
+        let stored = authorized("True", Reason::Stored);
+        let ending = authorized("True", Reason::GrantEnding);
+        assert_eq!(told(Some(&stored), &ending), ["Warning GrantEnding"]);
+        assert_eq!(told(None, &ending), ["Warning GrantEnding"]);
+        assert!(told(Some(&ending), &ending).is_empty());
+        assert!(told(Some(&ending), &stored).is_empty());
+        assert_eq!(
+            told(Some(&authorized("False", Reason::GrantRevoked)), &stored),
+            ["Normal Authorized"]
+        );
     }
 }

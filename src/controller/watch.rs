@@ -16,8 +16,10 @@ use tracing::{debug, warn};
 
 use super::{
     context::Context,
+    discoveries::User,
     lean::{SecretMeta, Watched},
     observe::key_of,
+    providers::Outage,
     responses,
 };
 use crate::store::{Change, Index, Key, Kind, Seen};
@@ -34,7 +36,7 @@ impl Synced {
         Self(watch::Sender::new(0))
     }
 
-    fn one_more(&self) {
+    pub(super) fn one_more(&self) {
         self.0.send_modify(|count| *count = count.saturating_add(1));
     }
 
@@ -82,6 +84,34 @@ pub(super) async fn secrets(context: Arc<Context>, namespace: Option<String>, ki
                     troubled = true;
                 }
             }
+        }
+    }
+}
+
+/// The operator's own namespace, if none of these watches covers it.
+pub(super) fn outside(scopes: &[Option<String>], own: &str) -> Option<String> {
+    let covers = |scope: &Option<String>| scope.as_deref().is_none_or(|namespace| namespace == own);
+    (!scopes.iter().any(covers)).then(|| own.to_owned())
+}
+
+/// Keeps the index of the operator's own namespace, where the clients of `EmailProvider`s are, until it is dropped. An operator for some namespaces may have no
+/// right to it.
+pub(super) async fn clients(context: Arc<Context>, namespace: String, synced: Synced) {
+    let api: Api<SecretMeta> = Api::namespaced(context.client.clone(), &namespace);
+    let config = watcher::Config::default()
+        .fields(&Kind::Other.field_selector())
+        .page_size(PAGE);
+    let mut events = watcher::watcher(api, config).default_backoff().boxed();
+    let mut listed: HashSet<Key> = HashSet::new();
+    let mut outage = Outage::new("Secrets of the operator's own namespace", synced);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => {
+                if take_in(&context, Some(&namespace), Kind::Other, event, &mut listed).is_some() {
+                    outage.is_over();
+                }
+            }
+            Err(error) => outage.sit_out(&error).await,
         }
     }
 }
@@ -259,7 +289,7 @@ fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
             let rivals = context.registry.rivals(&key);
             context.registry.forget(&key);
             context.gates.forget(&key);
-            context.discoveries.forget(&key);
+            context.discoveries.forget(&User::Asset(key));
             wake_all(context, &rivals);
             None
         }

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{
-    facts, messages,
+    facts, foresight, messages,
     report::{self, Standing, condition},
+    turn,
     world::{Activity, Discovery, Plan, PlanRefusal, Source, World},
 };
 use crate::api::{ConditionType, FailureStatus, Reason, SignInRefusalStatus};
@@ -25,6 +26,7 @@ pub(super) struct View<'a> {
 pub(super) fn of(view: &View<'_>, standing: &Standing) -> Vec<Condition> {
     let row = match (&view.world.plan, standing) {
         (Err(refusal), _) if view.world.discovery != Discovery::Settled => undiscovered(view, refusal),
+        (Err(refusal), _) if refusal.reason == Reason::ProviderNotReady => unavailable(view, refusal),
         (Err(refusal), _) | (_, Standing::Refused(refusal)) => stopped(refusal.reason, &refusal.message),
         (_, Standing::Conflict(message)) => stopped(Reason::SecretConflict, message),
         (_, Standing::Waiting(message)) => Row {
@@ -155,36 +157,55 @@ fn stopped(reason: Reason, message: &str) -> Row {
     }
 }
 
-/// Only an issuer's metadata are missing: what was published stays as good as it is.
-fn undiscovered(view: &View<'_>, refusal: &PlanRefusal) -> Row {
-    let world = view.world;
-    let before = condition(&world.status.conditions, ConditionType::Ready);
-    let published = facts::published(world);
-    let valid = published.is_some_and(|token| token.is_valid(view.now));
-    if let Some(before) = before.filter(|before| valid && before.status == "True") {
-        return Row {
-            ready: Says::yes(Reason::Fresh, before.message.clone()),
-            authorized: Kept::Keep,
-            refreshed: Says::no(refusal.reason, refusal.message.clone()).into(),
-            phase: Phase::Usual,
-        };
-    }
-    if world.activity == Activity::Suspended {
-        return Row {
-            phase: Phase::Usual,
-            ..stopped(Reason::Suspended, messages::SUSPENDED_UNDISCOVERED)
-        };
-    }
-    let passes = matches!(refusal.reason, Reason::Pending | Reason::Retrying);
-    let phase = match (passes, published) {
-        (false, _) => Phase::Stalled,
-        (true, None) => Phase::Beginning,
-        (true, Some(_)) => Phase::Usual,
-    };
-    Row {
-        phase,
+/// The `EmailProvider` is missing or broken.
+fn unavailable(view: &View<'_>, refusal: &PlanRefusal) -> Row {
+    let refreshed = || Says::no(refusal.reason, refusal.message.clone()).into();
+    still_good(view, refreshed()).unwrap_or_else(|| Row {
+        refreshed: refreshed(),
         ..stopped(refusal.reason, &refusal.message)
-    }
+    })
+}
+
+/// Only an issuer's metadata are missing.
+fn undiscovered(view: &View<'_>, refusal: &PlanRefusal) -> Row {
+    let refreshed = || match refusal.reason {
+        Reason::Pending | Reason::Suspended => Kept::Keep,
+        reason => Says::no(reason, refusal.message.clone()).into(),
+    };
+    still_good(view, refreshed()).unwrap_or_else(|| {
+        let published = facts::published(view.world);
+        let ready = match published {
+            Some(_) if refusal.reason != Reason::Suspended => Says::no(
+                Reason::TokenExpired,
+                format!("The published access token is not valid any more. {}", refusal.message),
+            ),
+            _ => Says::no(refusal.reason, refusal.message.clone()),
+        };
+        Row {
+            ready,
+            authorized: Kept::Keep,
+            refreshed: refreshed(),
+            phase: match refusal.reason {
+                Reason::Suspended => Phase::Usual,
+                Reason::Pending | Reason::Retrying | Reason::Throttled if published.is_some() => Phase::Usual,
+                Reason::Pending | Reason::Retrying | Reason::Throttled => Phase::Beginning,
+                _ => Phase::Stalled,
+            },
+        }
+    })
+}
+
+/// What keeps an asset from being carried out is nobody's decision about it: what was good stays good until the token ends.
+fn still_good(view: &View<'_>, refreshed: Kept) -> Option<Row> {
+    let token = facts::published(view.world);
+    let shown = condition(&view.world.status.conditions, ConditionType::Ready);
+    let good = shown.filter(|shown| token.is_some_and(|token| token.is_valid(view.now)) && shown.status == "True")?;
+    Some(Row {
+        ready: Says::yes(Reason::Fresh, good.message.clone()),
+        authorized: Kept::Keep,
+        refreshed,
+        phase: Phase::Usual,
+    })
 }
 
 /// The rows that depend on the token, the grant and the last try.
@@ -257,6 +278,8 @@ fn authorized(view: &View<'_>, plan: &Plan, standing: &Standing) -> Kept {
     let (world, names) = (view.world, &plan.names);
     let had_token = facts::had_token(world, plan);
     match standing {
+        _ if plan.is_direct() && had_token => Says::yes(Reason::Stored, messages::token_was_issued(names)).into(),
+        _ if plan.is_direct() => Says::unknown(Reason::Pending, messages::nothing_issued(names)).into(),
         Standing::ClientChanged(binding) => Says::no(plan.wants(), messages::client_changed(binding, plan)).into(),
         Standing::SeedRequired(message) => Says::no(Reason::SeedRequired, message.clone()).into(),
         Standing::DevicePending(message) => Says::no(Reason::SignInRequired, message.clone()).into(),
@@ -278,7 +301,10 @@ fn authorized(view: &View<'_>, plan: &Plan, standing: &Standing) -> Kept {
         _ if facts::unanswered(world, &Source::Grant).is_some() => {
             Says::unknown(Reason::OutcomeUnknown, messages::answer_was_lost(names)).into()
         }
-        _ if had_token => Says::yes(Reason::Stored, messages::grant_is_stored(names)).into(),
+        _ if had_token => match foresight::notice(world, plan, view.now) {
+            Some(notice) => Says::yes(Reason::GrantEnding, notice).into(),
+            None => Says::yes(Reason::Stored, messages::grant_is_stored(names)).into(),
+        },
         Standing::Failing if view.reason() == Reason::OutcomeUnknown => {
             Says::unknown(Reason::OutcomeUnknown, view.message().to_owned()).into()
         }
@@ -290,7 +316,7 @@ fn refreshed(view: &View<'_>, plan: &Plan, standing: &Standing, valid: bool) -> 
     match standing {
         Standing::ClientChanged(_) => Kept::Say(None),
         Standing::ClientMissing(message) => Says::no(Reason::ClientMissing, message.clone()).into(),
-        _ if view.failure.is_some() => Says::no(view.reason(), view.message().to_owned()).into(),
+        _ if view.failure.is_some() => Says::no(view.reason(), view.with_request(plan, view.message())).into(),
         Standing::SeedRequired(_)
         | Standing::SignInRequired(_)
         | Standing::DevicePending(_)
@@ -299,7 +325,10 @@ fn refreshed(view: &View<'_>, plan: &Plan, standing: &Standing, valid: bool) -> 
         _ if facts::unanswered(view.world, &Source::Grant).is_some() => {
             Says::no(Reason::OutcomeUnknown, messages::answer_was_lost(&plan.names)).into()
         }
-        _ if valid => Says::yes(Reason::Refreshed, messages::refreshed(&plan.names)).into(),
+        _ if valid => {
+            let message = view.with_request(plan, &messages::refreshed(&plan.names));
+            Says::yes(Reason::Refreshed, message).into()
+        }
         _ => Kept::Keep,
     }
 }
@@ -314,6 +343,14 @@ impl View<'_> {
     fn with_last_refusal(&self, message: &str) -> String {
         match self.last_refusal().and_then(|refusal| refusal.message.as_deref()) {
             Some(refusal) => format!("{refusal} {message}"),
+            None => message.to_owned(),
+        }
+    }
+
+    /// A refresh that somebody asked for and that has to wait is said to.
+    fn with_request(&self, plan: &Plan, message: &str) -> String {
+        match turn::request_waits(self.world, plan, self.now) {
+            Some(wait) => format!("{message} {}", messages::request_waits(&wait, &plan.names)),
             None => message.to_owned(),
         }
     }

@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     device,
     facts::{self, Known, SeedStanding, binding_to, client_id, living_grant, rotates, seed, seed_standing},
-    farewell, messages,
+    farewell, foresight, messages,
     report::Standing,
     schedule,
     step::{Decision, Fencing, Origin, Redeem, Step},
@@ -25,6 +25,7 @@ use super::{
         Presence, SeedClaim, Sight, Slot, Source, World,
     },
 };
+use crate::api::Reason;
 
 /// A process that opened an attempt is given this much longer than it asked for: it may have been slow to notice that its time was up (invariant 2).
 pub const HOLDER_GRACE: SignedDuration = SignedDuration::from_secs(60);
@@ -37,7 +38,7 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
     }
     let plan = match &world.plan {
         Ok(plan) => plan,
-        Err(refusal) => return without_plan(world, refusal, now),
+        Err(refusal) => return refused(world, refusal, now),
     };
     if let Some(step) = farewell::hold(world, plan) {
         return Decision::step(step, standing(world, plan));
@@ -49,24 +50,23 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
         .unwrap_or_else(|| obtain(world, plan, now))
 }
 
-/// The spec cannot be carried out. Where only an issuer's metadata are missing that passes by itself, and what is published stays good as long as it is valid.
-fn without_plan(world: &World, refusal: &PlanRefusal, now: Timestamp) -> Decision {
+/// Nothing is done before somebody changes something, or an issuer has said where the endpoints are. While only that or the `EmailProvider` is missing the published
+/// token counts until its end, which is then told.
+fn refused(world: &World, refusal: &PlanRefusal, now: Timestamp) -> Decision {
     let standing = Standing::Refused(refusal.clone());
-    let again = match (world.discovery, world.activity) {
-        (Discovery::Settled, _) => return Decision::rest(standing),
+    let decision = match (world.discovery, world.activity) {
         (Discovery::Due, Activity::Active) => return Decision::step(Step::Discover, standing),
         (Discovery::Failed { again }, Activity::Active) if again <= now => {
             return Decision::step(Step::Discover, standing);
         }
-        (Discovery::Failed { again }, Activity::Active) => Some(again),
-        (Discovery::Due | Discovery::Failed { .. }, Activity::Suspended) => None,
+        (Discovery::Failed { again }, Activity::Active) => Decision::rest(standing).waking(again),
+        _ => Decision::rest(standing),
     };
-    let ends = facts::published(world).filter(|token| token.is_valid(now));
-    let ends = ends.map(|token| token.expires);
-    again
-        .into_iter()
-        .chain(ends)
-        .fold(Decision::rest(standing), Decision::waking)
+    let counts = refusal.reason == Reason::ProviderNotReady || world.discovery != Discovery::Settled;
+    match facts::published(world) {
+        Some(token) if counts && token.is_valid(now) => decision.waking(token.expires),
+        _ => decision,
+    }
 }
 
 impl Decision {
@@ -132,7 +132,7 @@ pub fn may_sign_in(world: &World) -> Result<Binding, String> {
         return Err(messages::is_being_deleted(&plan.names));
     }
     if !plan.begins_with_sign_in() {
-        return Err(messages::needs_no_sign_in(&plan.names));
+        return Err(messages::needs_no_sign_in(plan));
     }
     if world.activity == Activity::Suspended {
         return Err(messages::suspended(&plan.names));
@@ -270,7 +270,7 @@ fn obtain(world: &World, plan: &Plan, now: Timestamp) -> Decision {
     )
 }
 
-/// A refresh token and the moment from which it may be sent.
+/// What a token may be bought with, and from when on.
 struct Turn {
     source: Source,
     at: Timestamp,
@@ -278,6 +278,12 @@ struct Turn {
 
 /// The refresh token to send next. A grant that is due comes before a candidate: routine refreshes go on whatever becomes of a new seed.
 fn choose(world: &World, plan: &Plan, client: &str, now: Timestamp) -> Option<Turn> {
+    if plan.is_direct() {
+        return Some(Turn {
+            source: Source::Client,
+            at: turn::issue_time(world, plan, client, now),
+        });
+    }
     let grant = living_grant(world, plan, client).map(|lifetime| Turn {
         source: Source::Grant,
         at: turn::grant_time(world, plan, &lifetime, now),
@@ -329,7 +335,10 @@ pub fn inputs_now(world: &World, noted: &InputsSeen) -> InputsSeen {
 /// Nothing is left to do: how the asset stands, and when that may change by itself.
 fn rest(world: &World, plan: &Plan, now: Timestamp) -> Decision {
     let decision = Decision::rest(standing(world, plan));
-    let decision = device::wake(world, plan).into_iter().fold(decision, Decision::waking);
+    let later = device::wake(world, plan)
+        .into_iter()
+        .chain(foresight::wake(world, plan, now));
+    let decision = later.fold(decision, Decision::waking);
     match facts::published(world) {
         Some(token) if token.is_valid(now) => decision.waking(token.expires),
         _ => decision,
@@ -343,6 +352,12 @@ fn standing(world: &World, plan: &Plan) -> Standing {
         Known::Unusable(message) => return Standing::ClientMissing(message.to_owned()),
         Known::Unread => return Standing::Fine,
     };
+    if plan.is_direct() {
+        return match world.status.failure {
+            Some(_) => Standing::Failing,
+            None => Standing::Fine,
+        };
+    }
     let seed = seed_standing(world, client);
     let hope = facts::candidate(world, plan, client).is_some();
     let will_try = hope && world.activity == Activity::Active;

@@ -123,7 +123,7 @@ pub(super) fn signed_in_since(world: &World) -> bool {
 
 /// Whether the provider has refused the grant that is at hand.
 pub(super) fn grant_is_dead(world: &World) -> bool {
-    report::grant_is_dead(&world.status) && !signed_in_since(world)
+    report::grant_is_dead(&world.status) && !signed_in_since(world) && !is_direct(world)
 }
 
 /// What the record of a grant Secret begins with that is made for a first attempt. A token Secret that holds the ledger of seeds hands its record over: without
@@ -139,6 +139,9 @@ pub fn record_to_begin_with(world: &World) -> Record {
 
 /// Whether attempts are recorded: the provider rotates or might, or it did once, which is why a grant Secret exists or has existed.
 pub(super) fn rotates(world: &World, plan: &Plan) -> bool {
+    if plan.is_direct() {
+        return false;
+    }
     plan.rotation != Rotation::None
         || match world.grant.ours() {
             Some(_) => !grant_stands(world),
@@ -156,7 +159,28 @@ pub(super) fn binding_to(plan: &Plan, client: &str) -> Binding {
     Binding {
         token_endpoint: plan.token_endpoint.clone(),
         client_id: client.to_owned(),
+        question: plan.question.clone(),
     }
+}
+
+/// Whether tokens are issued without a refresh token.
+fn is_direct(world: &World) -> bool {
+    world.plan.as_ref().is_ok_and(Plan::is_direct)
+}
+
+/// Whether the very question that is asked now was answered with a token before.
+#[must_use]
+pub fn was_issued(world: &World) -> bool {
+    let (Ok(plan), Some(client)) = (&world.plan, known_client(world)) else {
+        return false;
+    };
+    plan.is_direct() && issued(world, plan, client).is_some()
+}
+
+/// The newest token that was issued without a refresh token, if it answers what is asked for now. A token whose lifetime is not known counts as ended.
+pub(super) fn issued(world: &World, plan: &Plan, client: &str) -> Option<Lifetime> {
+    let record = record(world).filter(|record| record.binding.as_ref() == Some(&binding_to(plan, client)))?;
+    record.lifetime
 }
 
 /// What the grant belongs to; none before the first success.
@@ -296,6 +320,7 @@ pub(super) fn history(world: &World, plan: &Plan, source: &Source) -> History {
     let behind = match source {
         Source::Grant => grant_is_behind(world, plan),
         Source::Seed(_) => seed_may_be_spent(world, plan),
+        Source::Client => false,
     };
     if behind || unanswered(world, source).is_some() {
         History::AnswerLost
@@ -317,7 +342,9 @@ pub(super) fn newest_stored(world: &World) -> Generation {
 #[must_use]
 pub fn newest_generation(world: &World) -> Generation {
     let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
-    let shown = Generation(u64::try_from(shown.unwrap_or_default()).unwrap_or_default());
+    // The status counts the answers of a grant; a token without one has its own count.
+    let shown = shown.filter(|_| !is_direct(world)).unwrap_or_default();
+    let shown = Generation(u64::try_from(shown).unwrap_or_default());
     let grant = world.grant.ours().map(|grant| &grant.record);
     let tokens = world.token.ours().into_iter().chain(&world.renamed);
     let stored = tokens.map(|token| &token.record).chain(grant);

@@ -39,10 +39,16 @@ pub fn note_failure(world: &mut World, failure: Failure, now: Timestamp, roll: f
         .and_then(|before| before.count)
         .unwrap_or_default()
         .saturating_add(1);
+    let limits = world.plan.as_ref().map(|plan| plan.limits.clone()).unwrap_or_default();
     let wait = pace(failure.class).map(|pace| {
         let own = schedule::backoff(pace, count, roll);
+        let known = limits
+            .throttled_for
+            .filter(|_| failure.class == FailureClass::Throttled);
         // The provider's wish is a floor; a wish of less than our own pace is no reason to hurry.
-        failure.retry_after.map_or(own, |wish| wish.min(LONGEST_WISH).max(own))
+        let wish = failure.retry_after.or(known).map(|wish| wish.min(LONGEST_WISH));
+        own.max(wish.unwrap_or_default())
+            .max(limits.refresh_interval.unwrap_or_default())
     });
     let failed = FailureStatus {
         class: Some(failure.class.as_str().to_owned()),

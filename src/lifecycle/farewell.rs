@@ -37,15 +37,11 @@ pub(super) fn part(world: &World, since: Timestamp, now: Timestamp) -> Decision 
     let plan = match &world.plan {
         Ok(plan) if plan.farewell == Farewell::Silent => return step(Step::LetGo),
         Ok(plan) => plan,
-        Err(_) if now < end && world.discovery == Discovery::Due => return step(Step::Discover),
-        Err(_)
-            if let Discovery::Failed { again } = world.discovery
-                && now < end =>
-        {
-            return if again <= now {
-                step(Step::Discover)
-            } else {
-                Decision::rest(Standing::Leaving).waking(again.min(end))
+        Err(_) if now < end && world.discovery != Discovery::Settled => {
+            return match world.discovery {
+                Discovery::Failed { again } if again > now => Decision::rest(Standing::Leaving).waking(again.min(end)),
+                Discovery::Underway | Discovery::Settled => Decision::rest(Standing::Leaving).waking(end),
+                Discovery::Due | Discovery::Failed { .. } => step(Step::Discover),
             };
         }
         Err(refusal) => return step(Step::Part(Some(messages::not_revoked_unplanned(&refusal.message)))),
@@ -81,6 +77,8 @@ fn to_give_back(world: &World, plan: &Plan) -> Result<Option<Source>, Option<Str
     }
     let source = match &world.grant {
         Slot::Ours(grant) if grant.heritage == Heritage::Own => Source::Grant,
+        // The client asks for its tokens itself: there is nothing that would bring the next one.
+        Slot::Free if plan.is_direct() => return Err(None),
         // Nothing rotates: what a person put into the seed Secret is the grant.
         Slot::Free if facts::published(world).is_some() => match seed(world) {
             Known::Yes(fingerprint) => Source::Seed(fingerprint.clone()),

@@ -3,7 +3,14 @@
 //! Messages about one answer of a provider are made where the answer is classified; these are about how an asset stands. All of them are in
 //! `tests/messages.txt`, to be read in review.
 
-use super::world::{Binding, DeviceAuthorization, Names, Plan, SignInBy, SignInWay};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    foresight::{End, Why},
+    report,
+    turn::Wait,
+    world::{Activity, Binding, DeviceAuthorization, Names, Plan, SignInBy, SignInWay},
+};
 
 /// A token has expired and the next one is due.
 pub(super) const NEXT_IS_DUE: &str = "The next one is due and is being fetched; nobody has to do anything.";
@@ -29,6 +36,75 @@ pub(super) fn grant_is_stored(names: &Names) -> String {
     format!("{} accepts the stored grant for {}.", names.provider, names.email)
 }
 
+/// Authorized is True: the grant works, and its end is near, or past.
+#[must_use]
+pub(super) fn grant_ends(end: &End, activity: Activity, now: Timestamp, names: &Names) -> String {
+    let (provider, email) = (&names.provider, &names.email);
+    let ahead = end.at > now;
+    let at = report::whole_second(end.at).0;
+    let ends = if ahead {
+        format!("ends at {at}")
+    } else {
+        format!("should have ended at {at}")
+    };
+    let step = match (end.why, activity) {
+        (Why::Idle(_) | Why::Slides, Activity::Suspended) if ahead => {
+            format!("To keep it, resume the asset for a minute: {}", resume(&names.asset))
+        }
+        (Why::Idle(_) | Why::Slides, Activity::Active) => {
+            "Any refresh that works keeps it; what stands in the way is said in the condition Refreshed.".to_owned()
+        }
+        (Why::Testing(_), _) => format!(
+            "Publish the app there first, or the next one ends so too. {}",
+            new_grant(names)
+        ),
+        (Why::Stated, _) if ahead => format!("So that tokens go on after that: {}", lower_first(&new_grant(names))),
+        _ => new_grant(names),
+    };
+    match end.why {
+        Why::Stated => format!("{provider} says that the grant for {email} {ends}. {step}"),
+        Why::Slides => format!("{provider} says that the grant for {email} {ends}, unless it is used before. {step}"),
+        Why::Testing(life) => format!(
+            "{provider} says that the grant for {email} {ends}, {} after it was given: that is what apps in testing get, unless the person limited the time. \
+             {step}",
+            length(life)
+        ),
+        Why::Lifetime(life) => format!(
+            "Refresh tokens of {provider} live for {}, so the grant for {email} {ends}. {step}",
+            length(life)
+        ),
+        Why::Idle(life) => format!(
+            "{provider} ends a grant that is not used for {}, so the one for {email} {ends}. {step}",
+            length(life)
+        ),
+    }
+}
+
+/// A refresh that was asked for has to wait.
+#[must_use]
+pub(super) fn request_waits(wait: &Wait, names: &Names) -> String {
+    let at = report::next_second(wait.until).0;
+    match wait.pace {
+        Some(interval) => format!(
+            "The refresh that was asked for is made at {at}: {} minds more than one of the same grant in {}.",
+            names.provider,
+            length(interval)
+        ),
+        None => format!("The refresh that was asked for is made at {at}."),
+    }
+}
+
+/// A length of time in its largest unit.
+fn length(of: SignedDuration) -> String {
+    let (count, unit) = match of.as_secs() {
+        seconds if seconds >= 2 * 86_400 => (seconds / 86_400, "day"),
+        seconds if seconds >= 2 * 3600 => (seconds / 3600, "hour"),
+        seconds if seconds >= 60 => (seconds / 60, "minute"),
+        seconds => (seconds, "second"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Authorized is Unknown: nothing was redeemed yet.
 #[must_use]
 pub(super) fn grant_not_tried(names: &Names) -> String {
@@ -37,6 +113,36 @@ pub(super) fn grant_not_tried(names: &Names) -> String {
         names.provider,
         seed_place(names)
     )
+}
+
+/// Authorized is True: tokens are issued without a grant.
+#[must_use]
+pub(super) fn token_was_issued(names: &Names) -> String {
+    format!(
+        "{} issues access tokens for {} to {}; nobody has to sign in.",
+        names.provider,
+        names.email,
+        client(names)
+    )
+}
+
+/// Authorized is Unknown: no token was issued yet.
+#[must_use]
+pub(super) fn nothing_issued(names: &Names) -> String {
+    format!(
+        "{} has not issued an access token for {} to {} yet.",
+        names.provider,
+        names.email,
+        client(names)
+    )
+}
+
+/// Who asks, where no person does.
+fn client(names: &Names) -> String {
+    match names.client.as_str() {
+        "" => "the client in spec.oauth2.clientID".to_owned(),
+        secret => format!("the client in Secret {secret}"),
+    }
 }
 
 /// Authorized is Unknown: an answer is lost.
@@ -81,16 +187,27 @@ pub(super) fn token_expired(why: &str, names: &Names) -> String {
 /// `spec.suspend` is true and there is no valid token.
 #[must_use]
 pub(super) fn suspended(names: &Names) -> String {
-    let (namespace, name) = split(&names.asset);
     format!(
-        "There is no valid access token for {}, and none is fetched while spec.suspend is true. To go on: kubectl patch emailasset -n {namespace} {name} \
-         --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'",
-        names.email
+        "There is no valid access token for {}, and none is fetched while spec.suspend is true. To go on: {}",
+        names.email,
+        resume(&names.asset)
     )
 }
 
-/// No valid token is published, nothing is fetched, and the issuer is not asked.
-pub(super) const SUSPENDED_UNDISCOVERED: &str = "The endpoints are not known yet, and spec.oauth2.issuer is not asked for them while spec.suspend is true. To go on, set spec.suspend to false.";
+/// `spec.suspend` is true, and the endpoints are not known yet: there are no names.
+#[must_use]
+pub fn suspended_undiscovered(asset: &str) -> String {
+    format!(
+        "The endpoints are not known yet, and the issuer is not asked for them while spec.suspend is true. To go on: {}",
+        resume(asset)
+    )
+}
+
+/// The command that ends a suspension.
+fn resume(asset: &str) -> String {
+    let (namespace, name) = split(asset);
+    format!("kubectl patch emailasset -n {namespace} {name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'")
+}
 
 /// The provider refused the grant and no valid token is left.
 #[must_use]
@@ -140,9 +257,17 @@ pub(super) fn is_being_deleted(names: &Names) -> String {
     )
 }
 
-/// The grant grows from a seed.
+/// The grant grows from a seed, or there is none.
 #[must_use]
-pub(super) fn needs_no_sign_in(names: &Names) -> String {
+pub(super) fn needs_no_sign_in(plan: &Plan) -> String {
+    let names = &plan.names;
+    if plan.is_direct() {
+        return format!(
+            "EmailAsset {} gets its tokens by {} itself: nobody has to sign in.",
+            names.asset,
+            client(names)
+        );
+    }
     format!(
         "EmailAsset {} gets its grant from the refresh token in Secret {}: nobody has to sign in.",
         names.asset,

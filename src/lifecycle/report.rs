@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::{
     conditions::{self, Says, View},
-    device, facts, schedule,
+    device, facts, foresight, schedule,
     world::{Binding, Generation, Plan, PlanRefusal, SignInBy, Slot, TokenSecret, World},
 };
 use crate::api::{
@@ -73,7 +73,14 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
         status.sign_in = sign_in_status(world, plan, status.sign_in.take());
     }
     let newest = facts::newest_generation(world);
-    if facts::binding(world).is_some() || newest > Generation::default() {
+    if world.plan.as_ref().is_ok_and(Plan::is_direct) {
+        // Nobody gave a grant. What an earlier one had counted must not be forgotten: its Secret may still be there.
+        let counted = status.grant.take().and_then(|grant| grant.generation);
+        status.grant = counted.map(|generation| GrantStatus {
+            generation: Some(generation),
+            ..GrantStatus::default()
+        });
+    } else if facts::binding(world).is_some() || newest > Generation::default() {
         let granted = facts::record(world).and_then(|record| record.granted);
         let known = status.grant.take().unwrap_or_default();
         let account = facts::account(world).map(|account| account.name.clone());
@@ -81,7 +88,10 @@ pub fn status(world: &World, standing: &Standing, now: Timestamp) -> Option<Emai
             account: account.or(known.account.clone()),
             grant_time: granted.map(whole_second).or(known.grant_time),
             generation: Some(i64::try_from(newest.0).unwrap_or(i64::MAX)),
-            ..known
+            expiration_time: match &world.plan {
+                Ok(plan) => foresight::end(world, plan, now).map(|end| whole_second(end.at)),
+                Err(_) => known.expiration_time,
+            },
         });
     }
     let will_not_be_met = facts::refresh_requested(world) && answers_requests(standing);
@@ -174,14 +184,16 @@ fn of_published(token: &TokenSecret, plan: &Plan, world: &World) -> TokenStatus 
     let counted = known.and_then(|known| known.refresh_count).unwrap_or_default();
     // Two tokens can be of the same second: a generation that was not shown yet tells them apart.
     let generation = i64::try_from(token.record.generation.0).unwrap_or(i64::MAX);
-    let shown = world.status.grant.as_ref().and_then(|grant| grant.generation);
+    let shown = world.status.grant.as_ref().filter(|_| !plan.is_direct());
+    let shown = shown.and_then(|grant| grant.generation);
     let same =
         known.is_some_and(|known| known.issue_time == issue_time) && shown.is_none_or(|shown| generation <= shown);
     TokenStatus {
         secret_name: Some(secret.rsplit('/').next().unwrap_or(secret).to_owned()),
         issue_time,
         expiration_time: life.map(|life| whole_second(life.expires)),
-        renewal_time: life.map(|life| whole_second(schedule::due(&life, plan.renew_before, jitter))),
+        // No pass looks between two seconds.
+        renewal_time: life.map(|life| next_second(foresight::due(&life, token.record.ends.as_ref(), plan, jitter))),
         scopes: token.record.scopes.clone(),
         refresh_count: Some(if same { counted } else { counted.saturating_add(1) }),
     }

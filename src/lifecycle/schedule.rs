@@ -22,8 +22,13 @@ const ON_THE_WIRE: SignedDuration = SignedDuration::from_secs(60);
 /// (a third of its life, at least 30 seconds).
 #[must_use]
 pub(super) fn due(lifetime: &Lifetime, wish: Option<SignedDuration>, jitter: f64) -> Timestamp {
-    let earliest = ahead(lifetime.issued, (lifetime.length() / 3).max(SHORTEST_GAP));
-    renewal_time(lifetime, wish, jitter).max(earliest)
+    renewal_time(lifetime, wish, jitter).max(earliest(lifetime))
+}
+
+/// Not before this is a token replaced, unless somebody asks (invariant 3).
+#[must_use]
+pub(super) fn earliest(lifetime: &Lifetime) -> Timestamp {
+    ahead(lifetime.issued, (lifetime.length() / 3).max(SHORTEST_GAP))
 }
 
 /// When a token should be replaced: with a third of its life left or as `spec.renewBefore` wishes, not later than 10 minutes before its end, never in the first
@@ -119,6 +124,6 @@ pub(super) fn ahead(moment: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 /// A moment earlier; the beginning of time where that does not exist.
-fn back(moment: Timestamp, by: SignedDuration) -> Timestamp {
+pub(super) fn back(moment: Timestamp, by: SignedDuration) -> Timestamp {
     moment.checked_sub(by).unwrap_or(Timestamp::MIN)
 }

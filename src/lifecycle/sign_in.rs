@@ -56,6 +56,11 @@ pub enum SignInRefusal {
     AdminConsentRequired,
     /// Nobody entered the code in time.
     CodeExpired,
+    /// The provider knows the sign-in's code no longer, or it was used before.
+    CodeRefused {
+        /// What the provider said and the next step, as sentences.
+        message: String,
+    },
     /// Somebody else has signed in since this sign-in began.
     Superseded,
     /// The provider did not take the code, or could not be asked: what happened and the next step, as sentences.
@@ -81,9 +86,11 @@ impl SignInRefusal {
             Self::NoRefreshToken => Reason::NoRefreshToken,
             Self::ConsentDenied => Reason::ConsentDenied,
             Self::AdminConsentRequired => Reason::AdminConsentRequired,
-            Self::CodeExpired | Self::Superseded | Self::Failed { .. } | Self::NotPossible { .. } => {
-                Reason::SignInFailed
-            }
+            Self::CodeExpired
+            | Self::CodeRefused { .. }
+            | Self::Superseded
+            | Self::Failed { .. }
+            | Self::NotPossible { .. } => Reason::SignInFailed,
         }
     }
 
@@ -125,7 +132,7 @@ impl SignInRefusal {
             Self::Superseded => format!(
                 "Somebody else has signed in for {email} since this sign-in began; theirs stays and nothing was changed. Open the link again if it has to be repeated."
             ),
-            Self::Failed { message } | Self::NotPossible { message } => message.clone(),
+            Self::CodeRefused { message } | Self::Failed { message } | Self::NotPossible { message } => message.clone(),
         }
     }
 }

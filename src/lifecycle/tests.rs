@@ -3,7 +3,9 @@
 mod backup;
 mod binding;
 mod conflicts;
+mod direct;
 mod farewell;
+mod foresight;
 mod lives;
 mod messages;
 mod play;

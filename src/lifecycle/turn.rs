@@ -1,11 +1,11 @@
-//! When a refresh token may be sent: not before it is due, not against a backoff, not while a lost answer makes patience wise.
+//! When a token may be asked for: not before it is due, not against a backoff, not while a lost answer makes patience wise.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    facts::{self, failure_reason, published, refresh_requested, rotates, unanswered},
-    schedule,
-    world::{Circumstances, Input, InputVersion, Lifetime, Plan, Source, World},
+    facts::{self, Known, failure_reason, published, refresh_requested, rotates, unanswered},
+    foresight, schedule,
+    world::{Activity, Circumstances, Input, InputVersion, Lifetime, Plan, Source, World},
 };
 use crate::api::{Reason, Rotation};
 
@@ -17,12 +17,19 @@ pub(super) fn grant_time(world: &World, plan: &Plan, lifetime: &Lifetime, now: T
     let due = if refresh_requested(world) || noted_by_another_clock(lifetime.issued, now) {
         now
     } else {
-        schedule::due(lifetime, plan.renew_before, world.jitter)
+        let ends = facts::record(world).and_then(|record| record.ends.as_ref());
+        foresight::due(lifetime, ends, plan, world.jitter)
     };
     // A failing candidate is no reason to hold back the grant that works.
     let of_candidate = failure_reason(world) == Some(Reason::SeedRejected);
     let backoff = if of_candidate { None } else { backoff_end(world, now) };
-    let not_before = [backoff, restored_backup(world, plan), after_unknown(world, plan, now)];
+    let failed = if of_candidate { None } else { last_failure(world) };
+    let not_before = [
+        backoff,
+        restored_backup(world, plan),
+        after_unknown(world, plan, now),
+        pause(plan, [Some(lifetime.issued), failed], now),
+    ];
     not_before.into_iter().flatten().fold(due, Timestamp::max)
 }
 
@@ -35,8 +42,60 @@ pub(super) fn candidate_time(world: &World, plan: &Plan, candidate: &Source, now
         published(world).filter(|_| spent).map(|life| life.expires),
         gap_after_deletion(world, now),
         candidate_off_the_wire(world, plan, candidate, now),
+        pause(plan, [last_failure(world), None], now),
     ];
     not_before.into_iter().flatten().fold(now, Timestamp::max)
+}
+
+/// A refresh that somebody asked for has to wait.
+pub(super) struct Wait {
+    pub(super) until: Timestamp,
+    /// The time that the provider wants between two, if it is that.
+    pub(super) pace: Option<SignedDuration>,
+}
+
+/// Until when a refresh that somebody asked for has to wait, and why.
+pub(super) fn request_waits(world: &World, plan: &Plan, now: Timestamp) -> Option<Wait> {
+    let Known::Yes(client) = facts::client_id(world) else {
+        return None;
+    };
+    let asked = refresh_requested(world) && world.activity == Activity::Active;
+    let lifetime = facts::living_grant(world, plan, client).filter(|_| asked)?;
+    let until = grant_time(world, plan, &lifetime, now);
+    let paced = pause(plan, [Some(lifetime.issued), last_failure(world)], now) == Some(until);
+    (until > now).then_some(Wait {
+        until,
+        pace: plan.limits.refresh_interval.filter(|_| paced),
+    })
+}
+
+/// Until when the provider would mind another redemption of the same refresh token, after the last ones. A request by annotation obeys it too.
+fn pause(plan: &Plan, last: [Option<Timestamp>; 2], now: Timestamp) -> Option<Timestamp> {
+    let interval = plan.limits.refresh_interval?;
+    let last = last
+        .into_iter()
+        .flatten()
+        .filter(|last| !noted_by_another_clock(*last, now))
+        .max()?;
+    Some(schedule::ahead(last, interval))
+}
+
+/// When the last try failed, at the latest: the status has whole seconds.
+fn last_failure(world: &World) -> Option<Timestamp> {
+    let failed = world.status.failure.as_ref()?.last_failure_time.as_ref()?.0;
+    Some(schedule::ahead(failed, SignedDuration::from_secs(1)))
+}
+
+/// When a token may be asked for that needs no refresh token: when it is due, at once where something else is asked for than last time, but not against a backoff.
+pub(super) fn issue_time(world: &World, plan: &Plan, client: &str, now: Timestamp) -> Timestamp {
+    let due = match facts::issued(world, plan, client) {
+        Some(lifetime) if !refresh_requested(world) && !noted_by_another_clock(lifetime.issued, now) => {
+            schedule::due(&lifetime, plan.renew_before, world.jitter)
+        }
+        _ => now,
+    };
+    let not_before = [backoff_end(world, now), gap_after_deletion(world, now)];
+    not_before.into_iter().flatten().fold(due, Timestamp::max)
 }
 
 /// Whoever deletes our Secrets as fast as we write them cannot make us loop: with them the ledger is gone, and the seed looks new (invariant 3).

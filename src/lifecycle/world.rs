@@ -45,9 +45,12 @@ pub struct Binding {
     pub token_endpoint: String,
     /// The OAuth client ID.
     pub client_id: String,
+    /// Where tokens are issued without a refresh token: what was asked for, as a digest. No grant is bound then; another question only means another token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
 }
 
-/// The refresh token that an attempt sends.
+/// What a token is bought with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Source {
@@ -55,6 +58,8 @@ pub enum Source {
     Grant,
     /// A seed that was not redeemed before.
     Seed(Fingerprint),
+    /// No refresh token: the client itself asks, or its service account. It is never recorded as an attempt, since nothing can be spent.
+    Client,
 }
 
 /// One recorded try to redeem a grant. It is written before the request, so that a second replica, a stale cache and a restart all see it (invariant 2).
@@ -265,6 +270,29 @@ pub struct Record {
     pub upkeep: Upkeep,
     /// The request for a refresh that the newest answer met. The status says it too, but may fail to be written (invariant 9).
     pub request: Option<String>,
+    /// When the refresh token ends by itself; none where nobody says so.
+    pub ends: Option<GrantEnd>,
+}
+
+/// When a refresh token ends by itself, used or not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantEnd {
+    /// From when on it is refused.
+    pub at: Timestamp,
+    /// When that was first known: where each refresh brings a later end, with the newest one.
+    pub since: Timestamp,
+    /// Who says so.
+    pub told_by: EndToldBy,
+}
+
+/// Who says when a refresh token ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndToldBy {
+    /// The provider, in its answer.
+    Provider,
+    /// The catalogue, of all refresh tokens of this provider.
+    Catalogue,
 }
 
 /// The grant Secret: it exists where the provider rotates, might rotate, or once did.
@@ -322,6 +350,24 @@ pub enum Heritage {
     Own,
     /// Retained from an earlier asset of the same name.
     Retained,
+}
+
+impl TokenSecret {
+    /// As it counts for a plan: a token that was issued in the other way (with a refresh token, or without one) is none of this plan's, and says nothing of a grant.
+    #[must_use]
+    pub fn under(self, plan: &Plan) -> Self {
+        let of_the_other_way = |binding: &Binding| binding.question.is_some() != plan.is_direct();
+        if !self.record.binding.as_ref().is_some_and(of_the_other_way) {
+            return self;
+        }
+        Self {
+            record: Record {
+                inputs: self.record.inputs,
+                ..Record::default()
+            },
+            ..self
+        }
+    }
 }
 
 /// The token Secret: what consumers mount.
@@ -400,10 +446,14 @@ pub enum SeedClaim {
 pub struct Plan {
     /// Scheme, host and port of the endpoint that redeems refresh tokens.
     pub token_endpoint: String,
+    /// What is asked for where tokens are issued without a person and a refresh token (endpoint, account, scopes), as a digest; none: a refresh token is redeemed.
+    pub question: Option<String>,
     /// Whether a redeemed refresh token is replaced by a new one.
     pub rotation: Rotation,
     /// How long a spent refresh token is still answered, where that is known.
     pub reuse_grace: Option<SignedDuration>,
+    /// What limits refreshes, and what ends a grant by itself.
+    pub limits: Limits,
     /// The wish of `spec.renewBefore`.
     pub renew_before: Option<SignedDuration>,
     /// What becomes of the grant Secret when the asset is deleted.
@@ -416,6 +466,21 @@ pub struct Plan {
     pub sign_in: SignInStatus,
     /// The Secrets by name, for messages.
     pub names: Names,
+}
+
+/// What a provider minds, and what ends its grants by themselves, as far as that is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The time between two redemptions of one refresh token that the provider never minds.
+    pub refresh_interval: Option<SignedDuration>,
+    /// How long to wait when it asks for fewer requests and does not say how long.
+    pub throttled_for: Option<SignedDuration>,
+    /// A refresh token that is not redeemed for this long is dead.
+    pub max_idle: Option<SignedDuration>,
+    /// It is redeemed by then even where nobody needs the access token.
+    pub keep_alive: Option<SignedDuration>,
+    /// How long it lives while the app is in testing at the provider.
+    pub while_testing: Option<SignedDuration>,
 }
 
 /// What is done with a grant before its asset goes.
@@ -476,6 +541,12 @@ impl Plan {
         self.names.sign_in.is_some()
     }
 
+    /// Whether tokens are issued to the client itself or its service account: there is no grant to keep.
+    #[must_use]
+    pub const fn is_direct(&self) -> bool {
+        self.question.is_some()
+    }
+
     /// Why there is no token where no grant is at hand.
     #[must_use]
     pub const fn wants(&self) -> Reason {
@@ -490,7 +561,8 @@ impl Plan {
 /// Why a spec cannot be carried out as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRefusal {
-    /// `InvalidSpec` or `HostNotAllowed`; `Pending`, `Retrying` or `EndpointUnusable` where an issuer's metadata are not known.
+    /// `InvalidSpec`, `HostNotAllowed`, `ProviderNotAllowed` or `ProviderNotReady`; where an issuer's metadata are not known `Pending`, `Suspended`, or what became of
+    /// asking for them.
     pub reason: Reason,
     /// What was found, what was expected and the next step.
     pub message: String,
@@ -504,6 +576,8 @@ pub enum Discovery {
     Settled,
     /// It does, and the issuer may be asked now.
     Due,
+    /// It does, and the issuer is being asked.
+    Underway,
     /// It does, and asking failed; the issuer is asked again then.
     Failed {
         /// When.

@@ -17,8 +17,11 @@ use serde_json::{Map, Value};
 
 pub use super::echo::SecretsInPlay;
 
-use super::classify::{Cause, ErrorCode, Evidence, Refusal, by_error, by_form, by_status, known};
+use super::classify::{Cause, Class, ErrorCode, Evidence, Refusal, by_form, by_status, by_unknown_error, plain_reason};
+use super::errors::{Errors, Row, Said};
 use super::headers;
+use super::situation::{Dialect, Situation};
+use crate::{api::Reason, lifecycle::Stated};
 
 /// A description is cut to this many characters.
 const DESCRIPTION_LIMIT: usize = 300;
@@ -66,6 +69,8 @@ pub struct Answer {
     pub id_token: Option<SecretString>,
     /// How long the access token is valid, counted from when it was issued. `None`: not said, or not believable (0, negative, more than ten years).
     pub expires_in: Option<SignedDuration>,
+    /// How long the refresh token lives that is in use from now on, where the server says so: Google's `refresh_token_expires_in`, Keycloak's `refresh_expires_in`.
+    pub refresh_token_life: Option<Stated>,
     /// `Bearer` for all that mail servers take; `Bearer` too where the server does not say. See [`Answer::is_bearer`].
     pub token_type: String,
     /// What was granted. `None`: what was asked for. Servers may answer more, less, or the same under other names.
@@ -82,11 +87,11 @@ impl Answer {
     }
 }
 
-/// Reads an answer. `sent` holds the secrets of the request; neither they nor tokens in the body get into a [`Refusal`].
+/// Reads an answer. `sent` holds the secrets of the request; neither they nor tokens in the body get into a [`Refusal`]. `situation` says what is known besides.
 ///
 /// # Errors
 /// A [`Refusal`] for everything that is not a usable token, with the class that tells what to do.
-pub fn parse(received: &Received<'_>, sent: &SecretsInPlay) -> Result<Answer, Refusal> {
+pub fn parse(received: &Received<'_>, sent: &SecretsInPlay, situation: &Situation) -> Result<Answer, Box<Refusal>> {
     let object = json_object(received.body);
     let issued = (200..300)
         .contains(&received.status)
@@ -95,12 +100,12 @@ pub fn parse(received: &Received<'_>, sent: &SecretsInPlay) -> Result<Answer, Re
     if let (Some(access_token), Ok(object)) = (issued, &object) {
         return Ok(answer(access_token, object, received, sent));
     }
-    Err(refusal(&object, received, sent))
+    Err(Box::new(refusal(&object, received, sent, situation)))
 }
 
 /// What an answer says that is known to be no yes.
-pub(super) fn refuse(received: &Received<'_>, sent: &SecretsInPlay) -> Refusal {
-    refusal(&json_object(received.body), received, sent)
+pub(super) fn refuse(received: &Received<'_>, sent: &SecretsInPlay, situation: &Situation) -> Refusal {
+    refusal(&json_object(received.body), received, sent, situation)
 }
 
 /// What a body is that is no JSON object.
@@ -153,6 +158,7 @@ fn answer(
         refresh_token,
         id_token: id_token(object),
         expires_in,
+        refresh_token_life: refresh_token_life(object),
         token_type,
         scopes,
         date: headers::date(received.headers),
@@ -185,6 +191,16 @@ pub(super) fn expires_in(object: &Map<String, Value>) -> Option<SignedDuration> 
     (lifetime > SignedDuration::ZERO && lifetime <= LONGEST_LIFETIME).then_some(lifetime)
 }
 
+/// Keycloak says 0 where a refresh token has no end. Elsewhere that means nothing, and neither does what is no length.
+fn refresh_token_life(object: &Map<String, Value>) -> Option<Stated> {
+    let stated = |name: &str| Some((name == "refresh_expires_in", seconds(object.get(name))?));
+    let (of_keycloak, life) = stated("refresh_token_expires_in").or_else(|| stated("refresh_expires_in"))?;
+    if life == SignedDuration::ZERO && of_keycloak {
+        return Some(Stated::Never);
+    }
+    (life > SignedDuration::ZERO && life <= LONGEST_LIFETIME).then_some(Stated::In(life))
+}
+
 /// Whole seconds, as a number or as text.
 pub(super) fn seconds(value: Option<&Value>) -> Option<SignedDuration> {
     let seconds: f64 = match value? {
@@ -215,45 +231,155 @@ fn scopes(object: &Map<String, Value>, secrets: &SecretsInPlay) -> Option<Vec<St
     (!scopes.is_empty()).then_some(scopes)
 }
 
-fn refusal(object: &Result<Map<String, Value>, NoObject>, received: &Received<'_>, sent: &SecretsInPlay) -> Refusal {
+fn refusal(
+    object: &Result<Map<String, Value>, NoObject>,
+    received: &Received<'_>,
+    sent: &SecretsInPlay,
+    situation: &Situation,
+) -> Refusal {
     let nothing = Map::new();
     let fields = object.as_ref().unwrap_or(&nothing);
     let secrets = secrets_of(fields, sent);
     let named = named_error(fields);
     let status = received.status;
-    let (class, cause, wait) = match (by_status(status), object, &named) {
-        (Some((class, cause)), ..) => (class, cause, None),
-        (None, _, Some(error)) => by_error(status, &error.code, error.description.as_deref().unwrap_or_default()),
-        (None, object, None) => {
-            let (class, cause) = by_form(status, body_cause(object.is_ok(), received.completeness));
-            (class, cause, None)
-        }
-    };
-    let asked = headers::retry_after(received.headers, received.now);
-    let trace_id = ["trace_id", "correlation_id"]
-        .iter()
-        .find_map(|name| headers::clean_trace_id(text(fields, name)?));
+    let errors = Errors::built_in();
+    let prefix = errors.code_prefix(situation.dialect);
+    let words = named.as_ref().and_then(|error| error.description.as_deref());
+    let codes = numbers(fields, words.unwrap_or_default(), prefix);
+    let subtype = subtype(fields);
+    let row = errors.find(
+        &Said {
+            status,
+            error: named.as_ref().map_or_else(|| form(object), |error| &error.code),
+            subtype,
+            codes: &codes,
+            words: &words.unwrap_or_default().to_lowercase(),
+        },
+        situation,
+    );
+    let cause = body_cause(object.is_ok(), received.completeness);
+    let verdict = judge(status, row, named.is_some(), cause, situation.dialect);
     let evidence = match &named {
-        Some(error) if status < 500 || error.is_known() => Evidence::ErrorCode,
+        Some(_) if status < 500 || row.is_some() => Evidence::ErrorCode,
         _ => Evidence::Status,
     };
-    let (said, description) = named.map_or((None, None), |error| (Some(error.code), error.description));
-    let code = said
-        .filter(|code| !secrets.leak_into(code))
-        .map(|code| ErrorCode::new(&code));
+    let shown = |text: &str| {
+        // As much as is shown is looked through: a code may be as long as the body.
+        let text: String = text.trim().chars().take(ErrorCode::LIMIT).collect();
+        Some(ErrorCode::new(&text)).filter(|_| !text.is_empty() && !secrets.leak_into(&text))
+    };
+    let words = words.map(|words| without_trailer(words, errors.trailer(situation.dialect)));
     Refusal {
-        class,
-        cause,
-        code: code.unwrap_or_else(|| own_code(evidence, status, cause, object)),
-        description: description
-            .and_then(|text| quotable(&text))
-            .filter(|text| !secrets.leak_into(text)),
+        class: verdict.class,
+        cause: verdict.cause,
+        reason: verdict.reason,
+        row: verdict.row,
+        code: named
+            .as_ref()
+            .and_then(|error| shown(&error.code))
+            .unwrap_or_else(|| own_code(evidence, status, verdict.cause, object)),
+        detail: detail(row, &codes, prefix)
+            .and_then(|number| shown(&number))
+            .or_else(|| shown(subtype)),
+        description: words.and_then(quotable).filter(|text| !secrets.leak_into(text)),
         status,
-        retry_after: asked.max(wait),
-        trace_id: trace_id
+        retry_after: headers::retry_after(received.headers, received.now).max(verdict.wait),
+        trace_id: headers::trace_of(fields)
             .or_else(|| headers::trace_id(received.headers))
             .filter(|id| !secrets.leak_into(id)),
         evidence,
+        clock_ahead: headers::date(received.headers).map(|date| received.now.duration_since(date)),
+    }
+}
+
+/// What a refusal means.
+struct Verdict {
+    class: Class,
+    cause: Cause,
+    reason: Reason,
+    wait: Option<SignedDuration>,
+    row: Option<&'static Row>,
+}
+
+/// The questions in their order: a status that speaks for itself, an error that is known, an error that is not, a body without an error.
+fn judge(status: u16, row: Option<&'static Row>, is_named: bool, body: Cause, dialect: Dialect) -> Verdict {
+    let errors = Errors::built_in();
+    let (class, cause) = match (by_status(status), row) {
+        (Some(plain), _) => plain,
+        (None, Some(row)) => {
+            return Verdict {
+                class: row.class,
+                cause: row.cause(errors),
+                reason: row.reason(),
+                wait: row.wait,
+                row: Some(row),
+            };
+        }
+        (None, None) if is_named => by_unknown_error(status),
+        (None, None) => by_form(status, body),
+    };
+    Verdict {
+        class,
+        cause,
+        reason: plain_reason(class, cause),
+        wait: errors.throttle_wait(dialect).filter(|_| class == Class::Throttled),
+        // What is known about the error fits what the status says, or is left out.
+        row: row.filter(|row| row.class == class),
+    }
+}
+
+/// Numbers that servers give besides the `error`: Microsoft's `error_codes`, Mail.ru's `error_code`, and those that follow the prefix in the words. At most eight.
+fn numbers(fields: &Map<String, Value>, words: &str, prefix: Option<&str>) -> Vec<u32> {
+    let listed = fields.get("error_codes").and_then(Value::as_array);
+    let listed = listed.into_iter().flatten().chain(fields.get("error_code"));
+    let listed = listed.filter_map(|code| match code {
+        Value::Number(code) => code.as_u64().and_then(|code| u32::try_from(code).ok()),
+        Value::String(code) => code.parse().ok(),
+        _ => None,
+    });
+    let spoken = prefix.into_iter().flat_map(|prefix| words.split(prefix).skip(1));
+    let spoken = spoken.filter_map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).take(10).collect();
+        digits.parse().ok()
+    });
+    let mut codes = Vec::new();
+    for code in listed.chain(spoken) {
+        if codes.len() < 8 && !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes
+}
+
+/// Google's `error_subtype`, Microsoft's `suberror`.
+fn subtype(fields: &Map<String, Value>) -> &str {
+    ["error_subtype", "suberror"]
+        .iter()
+        .find_map(|name| text(fields, name))
+        .unwrap_or_default()
+}
+
+/// The number that counts, as people look it up.
+fn detail(row: Option<&Row>, codes: &[u32], prefix: Option<&str>) -> Option<String> {
+    let telling = codes.iter().find(|code| row.is_some_and(|row| row.has_code(**code)));
+    let code = telling.or_else(|| codes.first())?;
+    Some(prefix.map_or_else(|| format!("error_code {code}"), |prefix| format!("{prefix}{code}")))
+}
+
+/// Words for people, without what is for the provider's support.
+fn without_trailer<'a>(words: &'a str, trailer: Option<&str>) -> &'a str {
+    trailer
+        .and_then(|trailer| words.split_once(trailer))
+        .map_or(words, |(words, _)| words)
+}
+
+/// What rows call a body that names no error.
+const fn form(object: &Result<Map<String, Value>, NoObject>) -> &'static str {
+    match object {
+        Ok(_) => "no_access_token",
+        Err(NoObject::Empty) => "empty",
+        Err(NoObject::Html) => "html",
+        Err(NoObject::Other) => "not_json",
     }
 }
 
@@ -289,12 +415,6 @@ fn own_code(evidence: Evidence, status: u16, cause: Cause, object: &Result<Map<S
 struct NamedError {
     code: String,
     description: Option<String>,
-}
-
-impl NamedError {
-    fn is_known(&self) -> bool {
-        known(&self.code, self.description.as_deref().unwrap_or_default()).is_some()
-    }
 }
 
 /// `error` as text (RFC 6749 section 5.2; `error_code` at Google's device endpoint), or as the object that API gateways send. Null, false, 0 and empty text name nothing.
@@ -346,4 +466,4 @@ pub(super) fn quotable(description: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,18 +1,23 @@
 //! What a refusal means for us: who has to do what next.
 //!
-//! [`by_status`] and [`by_error`] map what a server said to a [`Class`] (the next step) and a [`Cause`] (for messages and
-//! metrics). The order of the questions is fixed in [`super::answer::parse`]; what is known about error codes is data, in the
-//! [`Rule`] tables, so that a provider's habits become rows, never branches.
+//! A [`Refusal`] has a [`Class`] (the next step), a [`Reason`] (for the condition) and a [`Cause`] (for metrics). The order of the questions is fixed in
+//! [`super::answer::parse`]; what is known about error codes is data, in `errors.yaml`, so that a provider's habits become rows, never branches. What is left here
+//! is what a status or the form of a body says by itself.
 
 use std::fmt;
 
 use jiff::SignedDuration;
+use serde::Deserialize;
+
+use super::errors::Row;
+use crate::api::Reason;
 
 /// What has to happen after a refusal.
 pub use crate::api::FailureClass as Class;
 
-/// Why the server refused, as a closed set: the key to a message for people, and a label for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Why the server refused, as a closed set: a label for logs and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// The refresh token is revoked, expired or belongs to another client (RFC 6749 section 5.2).
     InvalidGrant,
@@ -38,6 +43,14 @@ pub enum Cause {
     ExpiredCode,
     /// The server wants proof of possession of a key (RFC 9449), which mail protocols cannot give.
     DpopRequired,
+    /// The account is disabled, unknown or elsewhere.
+    AccountUnusable,
+    /// A clock is wrong: what we signed is of another time than the server's.
+    Clock,
+    /// A refresh token came back that was used before: two programs redeem one grant, or we do so twice.
+    Replayed,
+    /// The server sees the same request again and again.
+    LoopDetected,
     /// Temporary trouble at the server.
     ServerError,
     /// Too many requests.
@@ -75,6 +88,10 @@ impl Cause {
             Self::AuthorizationPending => "authorization_pending",
             Self::ExpiredCode => "expired_code",
             Self::DpopRequired => "dpop_required",
+            Self::AccountUnusable => "account_unusable",
+            Self::Clock => "clock",
+            Self::Replayed => "replayed",
+            Self::LoopDetected => "loop_detected",
             Self::ServerError => "server_error",
             Self::RateLimited => "rate_limited",
             Self::Redirect => "redirect",
@@ -140,10 +157,16 @@ impl fmt::Display for ErrorCode {
 pub struct Refusal {
     /// What has to happen next.
     pub class: Class,
-    /// Why, from a closed set.
+    /// Why, from a closed set, for metrics.
     pub cause: Cause,
+    /// Why, as conditions say it.
+    pub reason: Reason,
+    /// What is known about this very error.
+    pub row: Option<&'static Row>,
     /// The server's own code, or one of ours.
     pub code: ErrorCode,
+    /// What the server says more exactly than by `code`: a number such as `AADSTS7000222`, or a subtype such as `invalid_rapt`.
+    pub detail: Option<ErrorCode>,
     /// The server's own words: at most 300 characters, no control characters; `None` if it repeated a secret.
     pub description: Option<String>,
     /// The HTTP status.
@@ -154,79 +177,9 @@ pub struct Refusal {
     pub trace_id: Option<String>,
     /// What the refusal rests on.
     pub evidence: Evidence,
+    /// How far our clock was ahead of the server's (behind it: negative), to about a second and the time of the answer's way.
+    pub clock_ahead: Option<SignedDuration>,
 }
-
-/// One known error code.
-#[derive(Debug, Clone, Copy)]
-pub struct Rule {
-    /// The `error` value, compared without regard to case (Yahoo shouts).
-    pub error: &'static str,
-    /// Words that the description must contain (lower case), where the code alone says too little.
-    pub says: Option<&'static str>,
-    /// What has to happen next.
-    pub class: Class,
-    /// Why.
-    pub cause: Cause,
-    /// Wait at least this long: a known habit of a server that sends no Retry-After.
-    pub wait: Option<SignedDuration>,
-}
-
-const fn rule(error: &'static str, class: Class, cause: Cause) -> Rule {
-    Rule {
-        error,
-        says: None,
-        class,
-        cause,
-        wait: None,
-    }
-}
-
-/// The codes of RFC 6749 section 5.2, OpenID Connect Core section 3.1.2.6, RFC 8628 section 3.5, RFC 8707 and RFC 9449, and
-/// the spellings of the same that were seen in the field.
-///
-/// `invalid_token` and `insufficient_scope` (RFC 6750) are missing on purpose: a token endpoint has no use for them.
-#[rustfmt::skip]
-pub const RFC: &[Rule] = &[
-    rule("invalid_request",            Class::Bug,         Cause::InvalidRequest),
-    rule("invalid_client",             Class::AdminConfig, Cause::InvalidClient),
-    rule("invalid_grant",              Class::Reauthorize, Cause::InvalidGrant),
-    rule("unauthorized_client",        Class::AdminConfig, Cause::UnauthorizedClient),
-    rule("unsupported_grant_type",     Class::AdminConfig, Cause::UnsupportedGrantType),
-    rule("invalid_scope",              Class::AdminConfig, Cause::InvalidScope),
-    rule("invalid_target",             Class::AdminConfig, Cause::InvalidTarget),
-    rule("invalid_resource",           Class::AdminConfig, Cause::InvalidTarget),
-    rule("access_denied",              Class::Reauthorize, Cause::AccessDenied),
-    rule("authorization_declined",     Class::Reauthorize, Cause::AccessDenied),
-    rule("server_error",               Class::Retry,       Cause::ServerError),
-    rule("temporarily_unavailable",    Class::Retry,       Cause::ServerError),
-    rule("internal_failure",           Class::Retry,       Cause::ServerError),
-    rule("backend error",              Class::Retry,       Cause::ServerError),
-    rule("interaction_required",       Class::Reauthorize, Cause::InteractionRequired),
-    rule("login_required",             Class::Reauthorize, Cause::InteractionRequired),
-    rule("consent_required",           Class::Reauthorize, Cause::InteractionRequired),
-    rule("account_selection_required", Class::Reauthorize, Cause::InteractionRequired),
-    rule("authorization_pending",      Class::Retry,       Cause::AuthorizationPending),
-    rule("slow_down",                  Class::Throttled,   Cause::RateLimited),
-    rule("expired_token",              Class::Reauthorize, Cause::ExpiredCode),
-    rule("bad_verification_code",      Class::Bug,         Cause::InvalidRequest),
-    rule("use_dpop_nonce",             Class::AdminConfig, Cause::DpopRequired),
-    rule("invalid_dpop_proof",         Class::AdminConfig, Cause::DpopRequired),
-];
-
-/// Habits of single providers, asked before [`RFC`]. The catalogue will bring its own rows.
-pub const FIELD: &[Rule] = &[
-    // Zoho, with HTTP 400. `Access Denied` has a space and is no `access_denied`: a person could do nothing about it. Every
-    // further try extends the lockout of ten minutes.
-    Rule {
-        error: "access denied",
-        says: Some("too many requests"),
-        class: Class::Throttled,
-        cause: Cause::RateLimited,
-        wait: Some(SignedDuration::from_secs(600)),
-    },
-    // Google's device endpoint, with HTTP 403.
-    rule("rate_limit_exceeded", Class::Throttled, Cause::RateLimited),
-];
 
 /// What a status means by itself, before anybody looks at the body. `None`: look at the body.
 #[must_use]
@@ -240,26 +193,13 @@ pub const fn by_status(status: u16) -> Option<(Class, Cause)> {
     }
 }
 
-/// The rule for an `error`, if any table has one.
+/// What an `error` means that no row knows: an admin's matter, never a person's.
 #[must_use]
-pub fn known(error: &str, description: &str) -> Option<&'static Rule> {
-    let description = description.to_ascii_lowercase();
-    let applies = |rule: &&Rule| {
-        rule.error.eq_ignore_ascii_case(error.trim()) && rule.says.is_none_or(|words| description.contains(words))
-    };
-    FIELD.iter().chain(RFC).find(applies)
-}
-
-/// What an `error` means. A code that no table knows is an admin's matter.
-#[must_use]
-pub fn by_error(status: u16, error: &str, description: &str) -> (Class, Cause, Option<SignedDuration>) {
-    known(error, description).map_or_else(
-        || match status {
-            404 | 405 | 410 | 415 => (Class::AdminConfig, Cause::NotFound, None),
-            _ => (Class::AdminConfig, Cause::Other, None),
-        },
-        |rule| (rule.class, rule.cause, rule.wait),
-    )
+pub const fn by_unknown_error(status: u16) -> (Class, Cause) {
+    match status {
+        404 | 405 | 410 | 415 => (Class::AdminConfig, Cause::NotFound),
+        _ => (Class::AdminConfig, Cause::Other),
+    }
 }
 
 /// What an answer means that names no error and holds no token; `cause` says what is wrong with its body.
@@ -271,5 +211,20 @@ pub const fn by_form(status: u16, cause: Cause) -> (Class, Cause) {
         // Google has answered 400 with HTML for a while and then recovered; the caller counts, and escalates.
         ..=399 | 400 | 401 => (Class::Retry, cause),
         _ => (Class::AdminConfig, cause),
+    }
+}
+
+/// The reason of the condition, where no row names one.
+#[must_use]
+pub const fn plain_reason(class: Class, cause: Cause) -> Reason {
+    match (class, cause) {
+        (Class::Retry, _) => Reason::Retrying,
+        (Class::Throttled, _) => Reason::Throttled,
+        (Class::Reauthorize, _) => Reason::GrantRevoked,
+        (Class::Bug, _) => Reason::RequestRejected,
+        (Class::AdminConfig, Cause::AccessDenied) => Reason::PolicyBlocked,
+        (Class::AdminConfig, Cause::Redirect | Cause::NotFound) => Reason::EndpointUnusable,
+        (Class::AdminConfig, Cause::InvalidScope | Cause::InvalidTarget) => Reason::ScopeNotGranted,
+        (Class::AdminConfig, _) => Reason::ClientRejected,
     }
 }

@@ -12,6 +12,7 @@ use super::certificates::CaBundle;
 use super::classify::{Cause, Class, Evidence, Refusal};
 use super::redeem::{self, FailureKind, Outcome, TokenClient, TransportFailure};
 use super::request::{self, ClientCredentials};
+use super::situation::Situation;
 use super::transport::Response;
 
 /// All that asking for a code needs. The caller has checked that the credentials may go to this host (invariant 11).
@@ -115,10 +116,14 @@ impl TokenClient {
     ///
     /// # Errors
     /// [`DeviceFailure`].
-    pub async fn begin_device(&self, request: &DeviceRequest) -> Result<DeviceAuthorization, DeviceFailure> {
+    pub async fn begin_device(
+        &self,
+        request: &DeviceRequest,
+        situation: &Situation,
+    ) -> Result<DeviceAuthorization, DeviceFailure> {
         let endpoint = &request.device_authorization_endpoint;
-        let secrets = request.client.hide_in(SecretsInPlay::default());
         let written = request::write_device_start(request);
+        let secrets = request::hide_assertions(&written, request.client.hide_in(SecretsInPlay::default()));
         let authority = request.certificate_authority.as_ref();
         let response = self
             .ask(endpoint, written, &secrets, authority)
@@ -130,20 +135,20 @@ impl TokenClient {
                 problem,
             });
         }
-        Err(match redeem::decided(&response, endpoint, &secrets) {
+        Err(match redeem::decided(&response, endpoint, &secrets, situation) {
             Ok(refusal) => DeviceFailure::Refused(refusal),
             Err(doubt) => DeviceFailure::Unreachable(*doubt),
         })
     }
 
     /// Asks once whether the person has signed in. Dropping the future after the request was sent loses an answer: run it where nothing cancels it.
-    pub async fn poll_device(&self, poll: &DevicePoll) -> DevicePolled {
+    pub async fn poll_device(&self, poll: &DevicePoll, situation: &Situation) -> DevicePolled {
         let secrets = SecretsInPlay::default().with(poll.device_code.expose_secret());
-        let secrets = poll.client.hide_in(secrets);
         let written = request::write_device_poll(poll);
+        let secrets = request::hide_assertions(&written, poll.client.hide_in(secrets));
         let authority = poll.certificate_authority.as_ref();
         match self
-            .ask_for_token(&poll.token_endpoint, written, &secrets, authority)
+            .ask_for_token(&poll.token_endpoint, written, &secrets, authority, situation)
             .await
         {
             Outcome::Answered(answer) => DevicePolled::Answered(answer),
@@ -154,12 +159,12 @@ impl TokenClient {
     }
 }
 
-/// The codes of RFC 8628 section 3.5 and Microsoft's `authorization_declined`. A 403 without a code is no "no" of the person. Trouble that passes does not end a
+/// The codes of RFC 8628 section 3.5 and Microsoft's `authorization_declined`. Neither a 403 without a code nor a policy is a "no" of the person. Trouble that passes does not end a
 /// sign-in: a 429 means "less often", and a 503 that nothing was said.
 fn not_yet(refusal: Refusal, endpoint: &Url) -> DevicePolled {
     match (refusal.evidence, refusal.cause, refusal.class) {
         (Evidence::ErrorCode, Cause::AuthorizationPending, _) => DevicePolled::Pending,
-        (Evidence::ErrorCode, Cause::AccessDenied, _) => DevicePolled::Declined,
+        (Evidence::ErrorCode, Cause::AccessDenied, Class::Reauthorize) => DevicePolled::Declined,
         (Evidence::ErrorCode, Cause::ExpiredCode, _) => DevicePolled::Expired,
         (_, _, Class::Throttled) => DevicePolled::SlowDown,
         (_, _, Class::Retry) => DevicePolled::Unknown(TransportFailure {

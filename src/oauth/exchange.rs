@@ -7,6 +7,7 @@ use super::answer::SecretsInPlay;
 use super::certificates::CaBundle;
 use super::redeem::{Outcome, TokenClient};
 use super::request::{self, ClientCredentials};
+use super::situation::Situation;
 
 /// All that one exchange of a code needs. The caller has checked that the credentials may go to this host (invariant 11).
 #[derive(Debug, Clone)]
@@ -37,14 +38,12 @@ impl CodeExchange {
 
 impl TokenClient {
     /// Redeems an authorization code once. Dropping the future after the request was sent loses the answer: run it where nothing cancels it.
-    pub async fn exchange(&self, exchange: &CodeExchange) -> Outcome {
-        self.ask_for_token(
-            &exchange.token_endpoint,
-            request::write_code(exchange),
-            &exchange.secrets(),
-            exchange.certificate_authority.as_ref(),
-        )
-        .await
+    pub async fn exchange(&self, exchange: &CodeExchange, situation: &Situation) -> Outcome {
+        let written = request::write_code(exchange);
+        let secrets = request::hide_assertions(&written, exchange.secrets());
+        let authority = exchange.certificate_authority.as_ref();
+        self.ask_for_token(&exchange.token_endpoint, written, &secrets, authority, situation)
+            .await
     }
 }
 

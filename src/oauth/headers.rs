@@ -3,12 +3,19 @@
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
 use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
 
 /// No server may silence us for longer.
 const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Headers that hold an identifier of the request, best first. Microsoft sends the first.
-const TRACE_HEADERS: [&str; 4] = ["x-ms-request-id", "x-request-id", "x-correlation-id", "request-id"];
+const TRACE_HEADERS: [&str; 5] = [
+    "x-ms-request-id",
+    "x-request-id",
+    "x-correlation-id",
+    "request-id",
+    "x-trace-id",
+];
 
 /// The `Date` header (RFC 9110 section 6.6.1).
 pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
@@ -32,6 +39,31 @@ pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
     TRACE_HEADERS
         .iter()
         .find_map(|name| clean_trace_id(headers.get(*name)?.to_str().ok()?))
+}
+
+/// The identifiers in a body: Microsoft's support wants all three that it has (learn.microsoft.com: v2-oauth2-auth-code-flow, error response).
+pub(super) fn trace_of(fields: &Map<String, Value>) -> Option<String> {
+    let text = |name: &str| fields.get(name)?.as_str();
+    let trace = text("trace_id").and_then(clean_trace_id);
+    let correlation = text("correlation_id").and_then(clean_trace_id);
+    let time = text("timestamp").filter(|time| is_moment(time));
+    let mut more = Vec::new();
+    if trace.is_some() {
+        more.extend(correlation.as_ref().map(|id| format!("correlation ID {id}")));
+    }
+    more.extend(time.map(str::to_owned));
+    let id = trace.or(correlation)?;
+    Some(if more.is_empty() {
+        id
+    } else {
+        format!("{id} ({})", more.join(", "))
+    })
+}
+
+/// Digits and what stands between them in a time.
+fn is_moment(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_digit() || b"-:. TZ+".contains(&byte);
+    !text.is_empty() && text.len() <= 40 && text.bytes().all(plain)
 }
 
 /// A trace id is short and has no surprises in it, or it is none.

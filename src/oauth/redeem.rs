@@ -17,6 +17,7 @@ use super::certificates::CaBundle;
 use super::classify::{Class, Evidence, Refusal};
 use super::identity::documents::Documents;
 use super::request::{self, Redemption, RequestError};
+use super::situation::Situation;
 use super::transport::{HttpError, HttpSettings, NoResponse, Reason, Response, Sent, Transport};
 
 /// How a redemption ended.
@@ -203,14 +204,12 @@ impl TokenClient {
 
     /// Redeems a refresh token once. Dropping the future after the request was sent loses the answer: run it where nothing
     /// cancels it.
-    pub async fn redeem(&self, redemption: &Redemption) -> Outcome {
-        self.ask_for_token(
-            &redemption.token_endpoint,
-            request::write(redemption),
-            &redemption.secrets(),
-            redemption.certificate_authority.as_ref(),
-        )
-        .await
+    pub async fn redeem(&self, redemption: &Redemption, situation: &Situation) -> Outcome {
+        let written = request::write(redemption);
+        let secrets = request::hide_assertions(&written, redemption.secrets());
+        let authority = redemption.certificate_authority.as_ref();
+        self.ask_for_token(&redemption.token_endpoint, written, &secrets, authority, situation)
+            .await
     }
 
     /// Sends one token request and reads the answer.
@@ -220,9 +219,10 @@ impl TokenClient {
         request: Result<HttpRequest, RequestError>,
         secrets: &SecretsInPlay,
         authority: Option<&CaBundle>,
+        situation: &Situation,
     ) -> Outcome {
         match self.ask(endpoint, request, secrets, authority).await {
-            Ok(response) => answered(&response, endpoint, secrets),
+            Ok(response) => answered(&response, endpoint, secrets, situation),
             Err(Unanswered {
                 sent: Sent::No,
                 failure,
@@ -260,10 +260,10 @@ pub(super) struct Unanswered {
     pub(super) failure: TransportFailure,
 }
 
-fn answered(response: &Response, endpoint: &Url, secrets: &SecretsInPlay) -> Outcome {
-    match answer::parse(&received(response), secrets) {
+fn answered(response: &Response, endpoint: &Url, secrets: &SecretsInPlay, situation: &Situation) -> Outcome {
+    match answer::parse(&received(response), secrets, situation) {
         Ok(answer) => Outcome::Answered(answer),
-        Err(refusal) => match without_doubt(refusal, response.completeness, endpoint) {
+        Err(refusal) => match without_doubt(*refusal, response.completeness, endpoint) {
             Ok(refusal) => Outcome::Refused(refusal),
             Err(doubt) => Outcome::Unknown(*doubt),
         },
@@ -275,8 +275,9 @@ pub(super) fn decided(
     response: &Response,
     endpoint: &Url,
     secrets: &SecretsInPlay,
+    situation: &Situation,
 ) -> Result<Refusal, Box<TransportFailure>> {
-    let refusal = answer::refuse(&received(response), secrets);
+    let refusal = answer::refuse(&received(response), secrets, situation);
     without_doubt(refusal, response.completeness, endpoint)
 }
 

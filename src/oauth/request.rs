@@ -1,5 +1,5 @@
-//! The requests to an authorization server: redeeming a refresh token (RFC 6749 section 6) or a code (section 4.1.3), the two of the device flow (RFC 8628), and
-//! giving a token back (RFC 7009).
+//! The requests to an authorization server: redeeming a refresh token (RFC 6749 section 6) or a code (section 4.1.3), the two of the device flow (RFC 8628), a
+//! token for the client itself (RFC 6749 section 4.4), and giving a token back (RFC 7009); and in all of them how the client proves itself.
 //! The `oauth2` crate writes them; we send them and read the answers.
 //!
 //! The crate is not given the answer: its errors would carry the raw body, tokens included, and it would lose the status of
@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 
+use jiff::Timestamp;
 use oauth2::basic::BasicClient;
 use oauth2::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, DeviceAuthorizationUrl, HttpRequest, HttpResponse,
@@ -16,26 +17,31 @@ use oauth2::{
     StandardRevocableToken, TokenUrl,
 };
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::answer::SecretsInPlay;
+use super::assertion::{self, ClientKey};
 use super::certificates::CaBundle;
 use super::device::{DevicePoll, DeviceRequest};
 use super::exchange::CodeExchange;
 use super::revoke::Revocation;
 
-/// How a client proves itself to the token endpoint (RFC 6749 section 2.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How a client proves itself to the token endpoint (RFC 6749 section 2.3, RFC 7523 section 2.2).
+#[derive(Debug, Clone)]
 pub enum ClientAuthentication {
     /// Client ID and secret, each URL-encoded, in a Basic header.
     ClientSecretBasic,
     /// Client ID and secret in the body.
     ClientSecretPost,
+    /// An assertion that the client signs for each request.
+    PrivateKeyJwt(ClientKey),
+    /// An assertion that somebody else signed for the client, whom the server trusts, as read for this request.
+    Federated(SecretString),
     /// A public client: its ID in the body, a secret is not sent even if there is one.
     None,
 }
 
-/// Who we are at the token endpoint. Without a secret, the client is public whatever `authentication` says.
+/// Who we are at the token endpoint. Without a secret, a client that `authentication` wants to prove itself by one is public.
 #[derive(Debug, Clone)]
 pub struct ClientCredentials {
     /// The client ID, as registered.
@@ -49,9 +55,13 @@ pub struct ClientCredentials {
 impl ClientCredentials {
     /// Adds the client secret, if there is one, to what must not be repeated.
     pub(super) fn hide_in(&self, secrets: SecretsInPlay) -> SecretsInPlay {
-        match &self.client_secret {
+        let secrets = match &self.client_secret {
             Some(secret) => secrets.with(secret.expose_secret()),
             None => secrets,
+        };
+        match &self.authentication {
+            ClientAuthentication::Federated(assertion) => secrets.with(assertion.expose_secret()),
+            _ => secrets,
         }
     }
 }
@@ -82,7 +92,20 @@ impl Redemption {
 }
 
 /// Parameters that this module writes by itself.
-const OWN_PARAMETERS: [&str; 5] = ["grant_type", "refresh_token", "client_id", "client_secret", "scope"];
+const OWN_PARAMETERS: [&str; 7] = [
+    "grant_type",
+    "refresh_token",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "scope",
+];
+
+/// The kind of assertion that proves a client (RFC 7523 section 2.2).
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Parameters that hold an assertion, which is as good as a secret while it lives.
+const ASSERTIONS: [&str; 2] = ["client_assertion", "assertion"];
 
 /// Why a request cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +122,9 @@ pub enum RequestError {
     /// The device code cannot be carried.
     #[error("the device code cannot be sent")]
     DeviceCode,
+    /// The key did not sign the assertion.
+    #[error("the private key did not sign the assertion")]
+    Signature,
 }
 
 /// Writes the request: method, headers and body, ready to be sent. Its `Debug` shows secrets: never print it.
@@ -113,14 +139,16 @@ pub(super) fn write(redemption: &Redemption) -> Result<HttpRequest, RequestError
     let client = client(&redemption.client).set_token_uri(TokenUrl::from_url(redemption.token_endpoint.clone()));
     let refresh_token = RefreshToken::new(redemption.refresh_token.expose_secret().to_owned());
     let scopes = redemption.scopes.iter().flatten().cloned().map(Scope::new);
-    let extra = redemption.extra_parameters.iter();
+    let proof = proof(&redemption.client)?;
+    let extra = redemption.extra_parameters.iter().cloned();
+    let extra = extra.chain(proof.into_iter().map(|(name, value)| (name.to_owned(), value)));
 
     kept(|keep| {
         // The answer of the call is always that it was kept, or that no request could be written: then nothing was.
         let _ = extra
             .fold(
                 client.exchange_refresh_token(&refresh_token).add_scopes(scopes),
-                |request, (name, value)| request.add_extra_param(name.clone(), value.clone()),
+                |request, (name, value)| request.add_extra_param(name, value),
             )
             .request(&keep);
     })
@@ -130,11 +158,15 @@ pub(super) fn write(redemption: &Redemption) -> Result<HttpRequest, RequestError
 pub(super) fn write_code(exchange: &CodeExchange) -> Result<HttpRequest, RequestError> {
     let client = client(&exchange.client).set_token_uri(TokenUrl::from_url(exchange.token_endpoint.clone()));
     let redirect = RedirectUrl::new(exchange.redirect_uri.clone()).map_err(|_| RequestError::RedirectUri)?;
+    let proof = proof(&exchange.client)?;
     kept(|keep| {
-        let _ = client
+        let request = client
             .exchange_code(AuthorizationCode::new(exchange.code.expose_secret().to_owned()))
             .set_pkce_verifier(PkceCodeVerifier::new(exchange.verifier.expose_secret().to_owned()))
-            .set_redirect_uri(Cow::Owned(redirect))
+            .set_redirect_uri(Cow::Owned(redirect));
+        let _ = proof
+            .into_iter()
+            .fold(request, |request, (name, value)| request.add_extra_param(name, value))
             .request(&keep);
     })
 }
@@ -143,10 +175,14 @@ pub(super) fn write_code(exchange: &CodeExchange) -> Result<HttpRequest, Request
 pub(super) fn write_device_start(request: &DeviceRequest) -> Result<HttpRequest, RequestError> {
     let endpoint = DeviceAuthorizationUrl::from_url(request.device_authorization_endpoint.clone());
     let client = client(&request.client).set_device_authorization_url(endpoint);
+    let proof = proof(&request.client)?;
     kept(|keep| {
-        let _: Result<StandardDeviceAuthorizationResponse, _> = client
+        let asked = client
             .exchange_device_code()
-            .add_scopes(request.scopes.iter().cloned().map(Scope::new))
+            .add_scopes(request.scopes.iter().cloned().map(Scope::new));
+        let _: Result<StandardDeviceAuthorizationResponse, _> = proof
+            .into_iter()
+            .fold(asked, |request, (name, value)| request.add_extra_param(name, value))
             .request(&keep);
     })
 }
@@ -163,13 +199,19 @@ pub(super) fn write_device_poll(poll: &DevicePoll) -> Result<HttpRequest, Reques
     let given: StandardDeviceAuthorizationResponse =
         serde_json::from_value(given).map_err(|_| RequestError::DeviceCode)?;
     let client = client(&poll.client).set_token_uri(TokenUrl::from_url(poll.token_endpoint.clone()));
+    let proof = proof(&poll.client)?;
     kept(|keep| {
         // An error of the transport would make the crate ask again and again: it is told that the code has ended.
         let once = |request: HttpRequest| -> Result<HttpResponse, Kept> {
             let _ = keep(request);
             Ok(code_has_ended())
         };
-        let _ = client.exchange_device_access_token(&given).request(&once, |_| (), None);
+        let _ = proof
+            .into_iter()
+            .fold(client.exchange_device_access_token(&given), |request, (name, value)| {
+                request.add_extra_param(name, value)
+            })
+            .request(&once, |_| (), None);
     })
 }
 
@@ -177,11 +219,63 @@ pub(super) fn write_device_poll(poll: &DevicePoll) -> Result<HttpRequest, Reques
 pub(super) fn write_revocation(revocation: &Revocation) -> Result<HttpRequest, RequestError> {
     let client = client(&revocation.client).set_revocation_url(RevocationUrl::from_url(revocation.endpoint.clone()));
     let token = RefreshToken::new(revocation.refresh_token.expose_secret().to_owned());
+    let proof = proof(&revocation.client)?;
     kept(|keep| {
         if let Ok(request) = client.revoke_token(StandardRevocableToken::RefreshToken(token)) {
-            let _ = request.request(&keep);
+            let _ = proof
+                .into_iter()
+                .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+                .request(&keep);
         }
     })
+}
+
+/// Writes the question for a token of the client's own.
+pub(super) fn write_client_credentials(
+    token_endpoint: &Url,
+    credentials: &ClientCredentials,
+    scopes: &[String],
+) -> Result<HttpRequest, RequestError> {
+    let client = client(credentials).set_token_uri(TokenUrl::from_url(token_endpoint.clone()));
+    let proof = proof(credentials)?;
+    kept(|keep| {
+        let request = client
+            .exchange_client_credentials()
+            .add_scopes(scopes.iter().cloned().map(Scope::new));
+        let _ = proof
+            .into_iter()
+            .fold(request, |request, (name, value)| request.add_extra_param(name, value))
+            .request(&keep);
+    })
+}
+
+/// What the client's assertion adds to a request; nothing where it proves itself in another way.
+fn proof(credentials: &ClientCredentials) -> Result<Vec<(&'static str, String)>, RequestError> {
+    let assertion = match &credentials.authentication {
+        ClientAuthentication::PrivateKeyJwt(key) => {
+            assertion::of_client(key, &credentials.client_id, &assertion::fresh_id(), Timestamp::now())
+                .map_err(|_| RequestError::Signature)?
+        }
+        ClientAuthentication::Federated(assertion) => assertion.clone(),
+        ClientAuthentication::ClientSecretBasic
+        | ClientAuthentication::ClientSecretPost
+        | ClientAuthentication::None => return Ok(Vec::new()),
+    };
+    Ok(vec![
+        ("client_assertion_type", ASSERTION_TYPE.to_owned()),
+        ("client_assertion", assertion.expose_secret().to_owned()),
+    ])
+}
+
+/// Adds the assertions of a request to what must not be repeated.
+pub(super) fn hide_assertions(request: &Result<HttpRequest, RequestError>, secrets: SecretsInPlay) -> SecretsInPlay {
+    let body = request
+        .as_ref()
+        .map(|request| request.body().as_slice())
+        .unwrap_or_default();
+    form_urlencoded::parse(body)
+        .filter(|(name, _)| ASSERTIONS.contains(&name.as_ref()))
+        .fold(secrets, |secrets, (_, assertion)| secrets.with(&assertion))
 }
 
 fn code_has_ended() -> HttpResponse {
@@ -206,14 +300,14 @@ fn client(credentials: &ClientCredentials) -> BasicClient {
         .client_secret
         .as_ref()
         .map(|secret| ClientSecret::new(secret.expose_secret().to_owned()));
-    match (credentials.authentication, secret) {
+    match (&credentials.authentication, secret) {
         (ClientAuthentication::ClientSecretBasic, Some(secret)) => {
             client.set_client_secret(secret).set_auth_type(AuthType::BasicAuth)
         }
         (ClientAuthentication::ClientSecretPost, Some(secret)) => {
             client.set_client_secret(secret).set_auth_type(AuthType::RequestBody)
         }
-        (ClientAuthentication::None, _) | (_, None) => client.set_auth_type(AuthType::RequestBody),
+        _ => client.set_auth_type(AuthType::RequestBody),
     }
 }
 

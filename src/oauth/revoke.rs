@@ -8,6 +8,7 @@ use super::certificates::CaBundle;
 use super::classify::{Class, Refusal};
 use super::redeem::{self, TokenClient, TransportFailure};
 use super::request::{self, ClientCredentials};
+use super::situation::Situation;
 
 /// All that giving a token back needs. The caller has checked that the credentials may go to this host (invariant 11).
 #[derive(Debug, Clone)]
@@ -50,11 +51,12 @@ impl TokenClient {
     ///
     /// # Errors
     /// [`NotRevoked`].
-    pub async fn revoke(&self, revocation: &Revocation) -> Result<(), NotRevoked> {
+    pub async fn revoke(&self, revocation: &Revocation, situation: &Situation) -> Result<(), NotRevoked> {
         let secrets = SecretsInPlay::default().with(revocation.refresh_token.expose_secret());
         let secrets = revocation.client.hide_in(secrets);
         let authority = revocation.certificate_authority.as_ref();
         let written = request::write_revocation(revocation);
+        let secrets = request::hide_assertions(&written, secrets);
         let response = self
             .ask(&revocation.endpoint, written, &secrets, authority)
             .await
@@ -63,10 +65,12 @@ impl TokenClient {
         if (200..300).contains(&response.status) {
             return Ok(());
         }
-        Err(match redeem::decided(&response, &revocation.endpoint, &secrets) {
-            Ok(refusal) => NotRevoked::Refused(refusal),
-            Err(doubt) => NotRevoked::Unreachable(*doubt),
-        })
+        Err(
+            match redeem::decided(&response, &revocation.endpoint, &secrets, situation) {
+                Ok(refusal) => NotRevoked::Refused(refusal),
+                Err(doubt) => NotRevoked::Unreachable(*doubt),
+            },
+        )
     }
 }
 

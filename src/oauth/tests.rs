@@ -1,3 +1,3 @@
 //! What the tests of this room share.
 
-pub(super) mod server;
+pub(crate) mod server;

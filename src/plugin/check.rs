@@ -23,7 +23,7 @@ use super::arguments::CheckArguments;
 use super::exit::{Exit, Problem};
 use super::files;
 use super::terminal::{Screen, harmless, print, tell};
-use crate::api::{self, AllowedKeys, EmailAsset};
+use crate::api::{self, AllowedKeys, EmailAsset, Grant};
 use crate::provider::{self, Catalogue, ResolveError};
 
 const API_VERSION: &str = "emailasset.dev/v1alpha1";
@@ -236,17 +236,34 @@ fn asset(
     if let Err(violations) = api::validate(&asset, &rules.allowed) {
         return Err(violations.iter().map(ToString::to_string).collect());
     }
+    if asset.spec.provider_ref.is_some() {
+        // Only the cluster knows what the EmailProvider says, and whether its rules cover the asset.
+        return Ok(Vec::new());
+    }
     let endpoints = match provider::resolve(&asset.spec, catalogue) {
         Ok(endpoints) => endpoints,
         // They are the operator's to find: here no server is asked.
-        Err(ResolveError::Undiscovered { .. }) => return Ok(Vec::new()),
+        Err(ResolveError::Undiscovered { .. }) => return Ok(opens_more(&asset).into_iter().collect()),
         Err(error) => return Err(vec![error.to_string()]),
     };
     let public_url = rules.public_url.as_ref();
     let redirect_uri = public_url.and_then(|public_url| clients::redirect_uri(&asset, &endpoints, public_url));
     let of_redirect_uri = redirect_uri.and_then(|redirect_uri| clients::advice(&asset, &redirect_uri, &known.files));
     let of_secret = clients::advice_on_device_code(&asset, &endpoints, &known.secrets);
-    Ok(of_redirect_uri.into_iter().chain(of_secret).collect())
+    let advice = of_redirect_uri.into_iter().chain(of_secret).chain(opens_more(&asset));
+    Ok(advice.collect())
+}
+
+/// What a person should know who gives a token Secret away.
+fn opens_more(asset: &EmailAsset) -> Option<String> {
+    (asset.spec.oauth2.grant == Grant::ClientCredentials).then(|| {
+        format!(
+            "grant ClientCredentials: the token in Secret {} is the client's own, and may open more than {}. At Exchange it opens every mailbox that the app may open, for whoever \
+             reads that Secret: give the app no more mailboxes than it needs",
+            asset.token_secret_name(),
+            harmless(&asset.spec.email, 254)
+        )
+    })
 }
 
 /// Said beside what the schema finds: a person wants to correct all at once.

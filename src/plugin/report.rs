@@ -199,7 +199,9 @@ fn provider(asset: &EmailAsset) -> Option<String> {
     let host = |url: &String| Some(url::Url::parse(url).ok()?.host_str()?.to_owned());
     let found = || asset.status.as_ref()?.endpoints.as_ref()?.provider.clone();
     let of_spec = asset.spec.provider.clone();
+    let shared = asset.spec.email_provider().map(|name| format!("emp/{name}"));
     of_spec
+        .or(shared)
         .or_else(found)
         .or_else(|| asset.spec.oauth2.token_url.as_ref().and_then(host))
 }
@@ -264,6 +266,10 @@ pub(super) fn authorize_command(asset: &EmailAsset) -> String {
 /// Who can mend what has this reason; the class of the failure helps where the reason only says that it goes on.
 fn who(reason: &str, class: Option<&str>) -> Who {
     match Reason::parse(reason) {
+        // A scope that the owner refused, or one that the asset should not ask for.
+        Some(Reason::ScopeNotGranted | Reason::SeedRejected) if class == Some(FailureClass::AdminConfig.as_str()) => {
+            Who::Admin
+        }
         Some(
             Reason::SignInRequired
             | Reason::WrongAccount
@@ -274,6 +280,7 @@ fn who(reason: &str, class: Option<&str>) -> Who {
             | Reason::SeedRequired
             | Reason::SeedRejected
             | Reason::GrantRevoked
+            | Reason::GrantEnding
             | Reason::GrantExpired
             | Reason::GrantLost
             | Reason::ScopeNotGranted,
@@ -283,9 +290,12 @@ fn who(reason: &str, class: Option<&str>) -> Who {
             | Reason::ClientMissing
             | Reason::ClientRejected
             | Reason::PolicyBlocked
+            | Reason::AccountUnusable
             | Reason::EndpointUnusable
             | Reason::InvalidSpec
             | Reason::HostNotAllowed
+            | Reason::ProviderNotAllowed
+            | Reason::ProviderNotReady
             | Reason::SecretConflict
             | Reason::Suspended,
         ) => Who::Admin,

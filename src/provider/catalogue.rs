@@ -18,9 +18,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use entry::{
-    Assertion, Choice, Entry, EntryIdentity, EntryServer, EntryTenancy, ErrorDialect, Mechanism, Offer, Parameter,
-    Period, PersonalTenant, RateLimit, Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope,
-    WayToToken,
+    Assertion, Choice, Entry, EntryIdentity, EntryServer, EntryTenancy, ErrorDialect, LivesAs, Mechanism, Offer,
+    Parameter, Period, PersonalTenant, RateLimit, Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator,
+    SendScope, WayToToken,
 };
 pub use evidence::{Confidence, Evidence};
 pub use words::{Fact, facts, manifest};

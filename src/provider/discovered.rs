@@ -71,10 +71,7 @@ impl Discovered {
             authorization_url: url("authorization_endpoint")?,
             device_authorization_url: url("device_authorization_endpoint")?,
             revocation_url: url("revocation_endpoint")?,
-            names_issuer: match metadata.get("authorization_response_iss_parameter_supported") {
-                Some(Value::Bool(true)) => NamesIssuer::Always,
-                _ => NamesIssuer::Perhaps,
-            },
+            names_issuer: NamesIssuer::of_metadata(metadata),
             authentication_with_secret: methods(metadata.get("token_endpoint_auth_methods_supported")),
         })
     }
@@ -136,6 +133,17 @@ impl Discovered {
         ];
         let found = names.into_iter().filter(|(_, found)| *found);
         found.map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
+impl NamesIssuer {
+    /// What an issuer's metadata say about it.
+    #[must_use]
+    pub fn of_metadata(metadata: &Map<String, Value>) -> Self {
+        match metadata.get("authorization_response_iss_parameter_supported") {
+            Some(Value::Bool(true)) => Self::Always,
+            _ => Self::Perhaps,
+        }
     }
 }
 

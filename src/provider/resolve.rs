@@ -4,6 +4,7 @@
 //! request really goes to the provider's own hosts. [`crate::api::validate()`] comes first and gives better messages for what is wrong with a value alone; what is
 //! refused here needs the catalogue, or would be unsafe.
 
+mod direct;
 mod find;
 mod parameters;
 mod sign_in;
@@ -16,7 +17,8 @@ use url::Url;
 use self::parameters::Values;
 use self::sign_in::Known;
 use super::catalogue::{
-    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, Period, RateLimit, SameAccessToken, SendScope, WayToToken,
+    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Period, RateLimit, SameAccessToken, SendScope,
+    WayToToken,
 };
 use super::discovered::Discovered;
 use super::hosts::Authority;
@@ -100,9 +102,33 @@ pub struct Limits {
     /// It should be redeemed by then even where nobody needs the access token.
     pub keep_alive: Option<SignedDuration>,
     /// It ends then, used or not.
-    pub lifetime: Option<SignedDuration>,
+    pub lifetime: KnownLife,
     /// The same while the app is in testing at the provider, which it does not say.
     pub while_testing: Option<SignedDuration>,
+}
+
+/// How long a refresh token lives from the answer on that brought it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KnownLife {
+    /// Nobody says, or it has no end.
+    #[default]
+    Unknown,
+    /// So long.
+    For(SignedDuration),
+    /// As long as the access token that came with it.
+    AsAccessToken,
+}
+
+impl KnownLife {
+    /// How long the refresh token of an answer lives whose access token lives for `access`.
+    #[must_use]
+    pub const fn in_an_answer(self, access: SignedDuration) -> Option<SignedDuration> {
+        match self {
+            Self::Unknown => None,
+            Self::For(life) => Some(life),
+            Self::AsAccessToken => Some(access),
+        }
+    }
 }
 
 /// Why a spec cannot be carried out as written. Each message names the field, what was found and what is accepted.
@@ -178,7 +204,7 @@ pub enum ResolveError {
     },
     /// Neither a provider nor a token endpoint, but something else about the server.
     #[error(
-        "spec needs a provider or a token endpoint: set spec.provider to one of {known}, or spec.oauth2.tokenURL to the server's token endpoint"
+        "spec needs a provider or a token endpoint: set spec.provider to one of {known}, or spec.oauth2.issuer to the server's issuer, or tokenURL to its token endpoint"
     )]
     NoServer {
         /// The keys there are, comma-separated.
@@ -292,6 +318,18 @@ pub enum ResolveError {
         /// The host of the token endpoint.
         host: String,
     },
+    /// A client's own token comes from one tenant.
+    #[error(
+        "the token endpoint is that of any tenant ({given}), and grant ClientCredentials needs one of its own: set spec.oauth2.parameters.{parameter} to the tenant's ID, or to a domain of it, for example {example}"
+    )]
+    TenantNotSpecific {
+        /// What stands for any tenant.
+        given: String,
+        /// The parameter that names a tenant.
+        parameter: String,
+        /// A value to show.
+        example: String,
+    },
     /// Who asserts accounts at the provider is the catalogue's fact.
     #[error("spec.oauth2.issuer: the issuer of provider {provider} is known ({known}): leave it out")]
     IssuerIsKnown {
@@ -392,6 +430,7 @@ pub fn resolve_discovered(
         .unwrap_or_default();
     let at_home = provider.filter(|_| is_own(&own_hosts, &token_url) && is_own(&own_hosts, &refresh_url));
     check_grant(spec.oauth2.grant, at_home)?;
+    direct::check_tenant(&spec.oauth2, &token_url, catalogue)?;
     let scopes = scopes(spec, provider);
     let username = spec.username.clone().unwrap_or_else(|| spec.email.clone());
     let known = Known {
@@ -422,7 +461,11 @@ pub fn resolve_discovered(
         email: spec.email.clone(),
         client_authentication: client_authentication(&spec.oauth2, at_home)?,
         authentication_with_secret: authentication_with_secret(provider, discovered),
-        rotation: rotation(&spec.oauth2, at_home)?,
+        rotation: if spec.oauth2.grant.is_direct() {
+            Rotation::None
+        } else {
+            rotation(&spec.oauth2, at_home)?
+        },
         reuse_grace: home.and_then(|entry| length(entry.refresh.reuse_grace)),
         default_lifetime: home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |entry| entry.access_token_lifetime.0),
         same_access_token: home.map(|entry| entry.refresh.same_access_token).unwrap_or_default(),
@@ -451,6 +494,35 @@ pub fn resolve_discovered(
     })
 }
 
+/// As [`resolve_discovered`], for a spec that stands under the `EmailProvider` of this name: a cluster admin has written its URLs, so their hosts are the provider's own
+/// (invariant 11), and people are sent back to a callback of its own.
+pub fn resolve_under(
+    provider: &str,
+    spec: &EmailAssetSpec,
+    catalogue: &Catalogue,
+    discovered: Option<&Discovered>,
+) -> Result<Endpoints, ResolveError> {
+    let mut endpoints = resolve_discovered(spec, catalogue, discovered)?;
+    let oauth2 = &spec.oauth2;
+    let written = [
+        &oauth2.issuer,
+        &oauth2.token_url,
+        &oauth2.refresh_url,
+        &oauth2.revocation_url,
+        &oauth2.device_authorization_url,
+    ];
+    let hosts = written
+        .into_iter()
+        .flatten()
+        .filter_map(|url| Url::parse(url).ok())
+        .map(|url| Authority::of(&url));
+    endpoints.own_hosts.extend(hosts);
+    if endpoints.sign_in.authorization_url.is_some() {
+        endpoints.sign_in.callback_key = format!("p-{provider}");
+    }
+    Ok(endpoints)
+}
+
 fn length(period: Option<Period>) -> Option<SignedDuration> {
     period.map(|period| period.0)
 }
@@ -462,7 +534,11 @@ fn limits(entry: &Entry) -> Limits {
         throttled_for: length(entry.refresh.throttled_for),
         max_idle: length(life.max_idle),
         keep_alive: length(life.keep_alive),
-        lifetime: length(life.lifetime),
+        lifetime: match (life.lifetime, life.lives_as) {
+            (Some(period), _) => KnownLife::For(period.0),
+            (None, Some(LivesAs::AccessToken)) => KnownLife::AsAccessToken,
+            (None, None) => KnownLife::Unknown,
+        },
         while_testing: length(life.while_testing),
     }
 }
@@ -617,11 +693,14 @@ pub(super) fn read_url(text: &str) -> Result<Url, UrlProblem> {
     if url.scheme() != "https" {
         return Err(bad("it is not https"));
     }
+    // The parser would find a host in `https:///here/not` too.
     let authority = text
-        .split("//")
-        .nth(1)
+        .strip_prefix("https://")
         .and_then(|rest| rest.split(['/', '?', '#']).next());
-    if authority.is_some_and(|authority| authority.contains('@')) {
+    let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
+        return Err(bad("it does not begin with https:// and a host"));
+    };
+    if authority.contains('@') {
         return Err(bad("it has a user name or password"));
     }
     if url.fragment().is_some() {
@@ -658,13 +737,17 @@ fn client_authentication(
     }
 }
 
-/// The entry's favourite; elsewhere what every server must take (RFC 6749 §2.3.1). Unless the server says that it takes something else.
+/// The entry's favourite of the ways that a secret can be sent; elsewhere what every server must take (RFC 6749 §2.3.1). Unless the server says that it takes
+/// something else.
 fn authentication_with_secret(provider: Option<Provider<'_>>, discovered: Option<&Discovered>) -> ClientAuthentication {
+    use ClientAuthentication::{ClientSecretBasic, ClientSecretPost};
+    let mut taken = provider
+        .into_iter()
+        .flat_map(|provider| provider.entry.client_authentication.iter().copied());
+    let favourite = taken
+        .find(|method| matches!(method, ClientSecretBasic | ClientSecretPost))
+        .unwrap_or(ClientSecretBasic);
     let said = discovered.map_or(&[][..], |found| &found.authentication_with_secret);
-    let favourite = provider
-        .and_then(|provider| provider.entry.client_authentication.first().copied())
-        .filter(|method| *method != ClientAuthentication::None)
-        .unwrap_or(ClientAuthentication::ClientSecretBasic);
     match said.first() {
         Some(first) if !said.contains(&favourite) => *first,
         _ => favourite,

@@ -8,6 +8,7 @@ mod catalogue;
 mod discovered;
 mod found;
 mod hosts;
+mod shared;
 mod sign_in;
 
 const CLIENT: InputSecret<'_> = InputSecret {
@@ -444,4 +445,49 @@ fn a_catalogue_that_contradicts_itself_is_refused() {
         let message = Catalogue::parse(&entry(token_url, rest)).unwrap_err().to_string();
         assert!(message.contains(problem), "expected {problem:?}, got {message:?}");
     }
+}
+
+#[test]
+fn a_clients_own_token_comes_from_one_tenant() {
+    let own = json!({"grant": "ClientCredentials", "refreshTokenSecretRef": null});
+    let with = |more: Value| {
+        let mut oauth2 = own.clone();
+        for (name, value) in more.as_object().unwrap() {
+            oauth2[name] = value.clone();
+        }
+        oauth2
+    };
+    for tenant in ["common", "organizations", "consumers", "Common"] {
+        let url = format!("https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token");
+        let by_url = with(json!({"tokenURL": url}));
+        let said = refused(None, by_url, json!({}));
+        assert!(
+            said.contains(&format!(
+                "that of any tenant ({tenant}), and grant ClientCredentials needs one of its own"
+            )) && said.contains("for example contoso.onmicrosoft.com"),
+            "{said}"
+        );
+        // A person's grant may be of any tenant.
+        let person = json!({"parameters": {"tenant": tenant}});
+        assert!(resolve(&spec(Some("microsoft"), person, json!({})), catalogue()).is_ok());
+    }
+    // Which entry offers the grant is the catalogue's business: written out, it works without one.
+    let url = "https://login.microsoftonline.com/contoso.onmicrosoft.com/oauth2/v2.0/token";
+    let scope = "https://outlook.office365.com/.default";
+    let written_out = with(json!({"tokenURL": url, "scopes": [scope], "clientAuthentication": "PrivateKeyJWT"}));
+    let endpoints = resolve(&spec(None, written_out, json!({})), catalogue()).unwrap();
+    assert_eq!(endpoints.token_url.as_str(), url);
+    assert_eq!(
+        (endpoints.scopes.as_slice(), endpoints.rotation),
+        (&[scope.to_owned()][..], Rotation::None)
+    );
+    assert_eq!(endpoints.sign_in, SignIn::default());
+}
+
+#[test]
+fn an_assertion_is_a_credential_like_any_other() {
+    let delegate =
+        json!({"grant": "JWTBearer", "refreshTokenSecretRef": null, "tokenURL": "https://evil.example/token"});
+    let endpoints = resolve(&spec(None, delegate, json!({})), catalogue()).unwrap();
+    assert!(check_hosts(&endpoints, &[CLIENT]).is_err());
 }

@@ -4,7 +4,7 @@
 //! before it: the state is ours, still good, of this browser, of this provider; the asset is still the same; the answer comes from the provider that was asked. Then
 //! a code is handed to the [`Desk`], once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, RawQuery, State, rejection::PathRejection},
@@ -46,7 +46,7 @@ struct Answer {
 
 /// What it means.
 enum Says {
-    Code(SecretString),
+    Code { code: SecretString, issuer: Option<String> },
     No { error: String, description: String },
 }
 
@@ -110,7 +110,10 @@ impl Answer {
     fn says(self) -> Option<Says> {
         match (self.code, self.error) {
             _ if self.twice => None,
-            (Some(code), None) if (1..LONGEST_CODE).contains(&code.len()) => Some(Says::Code(code.into())),
+            (Some(code), None) if (1..LONGEST_CODE).contains(&code.len()) => Some(Says::Code {
+                code: code.into(),
+                issuer: self.issuer,
+            }),
             (None, Some(error)) => Some(Says::No {
                 error,
                 description: self.description.unwrap_or_default(),
@@ -182,7 +185,7 @@ async fn finish<D: Desk>(app: &Arc<App<D>>, visit: Visit, says: Says) -> Respons
         Claim::First(teller) => {
             let ending = teller.subscribe();
             match says {
-                Says::Code(code) => redeem(app, &visit, code, teller),
+                Says::Code { code, issuer } => redeem(app, &visit, code, issuer, teller),
                 Says::No { error, description } => note(app, &visit, &error, &description, teller),
             }
             told(app, &visit, ending, Telling::First).await
@@ -190,13 +193,20 @@ async fn finish<D: Desk>(app: &Arc<App<D>>, visit: Visit, says: Says) -> Respons
     }
 }
 
-fn redeem<D: Desk>(app: &Arc<App<D>>, visit: &Visit, code: SecretString, teller: watch::Sender<Option<Ended>>) {
+fn redeem<D: Desk>(
+    app: &Arc<App<D>>,
+    visit: &Visit,
+    code: SecretString,
+    issuer: Option<String>,
+    teller: watch::Sender<Option<Ended>>,
+) {
     let Visit { state, browser, .. } = visit;
     let consent = Consent {
         namespace: state.namespace.clone(),
         name: state.name.clone(),
         uid: state.uid.clone(),
         code,
+        issuer,
         verifier: state.verifier(&app.links.keys, browser),
         redirect_uri: app.links.callback_url(&state.callback_key).into(),
         nonce: state.nonce.clone(),
@@ -235,7 +245,9 @@ fn note<D: Desk>(
 
 /// Waits for the ending, but not for ever, and leads to its page.
 async fn told<D: Desk>(app: &App<D>, visit: &Visit, mut ending: Awaited, telling: Telling) -> Response {
-    let ended = match timeout(app.limits.answer_wait, ending.wait_for(Option::is_some)).await {
+    let seat = app.seats.try_acquire();
+    let patience = seat.as_ref().map_or(Duration::ZERO, |_| app.limits.answer_wait);
+    let ended = match timeout(patience, ending.wait_for(Option::is_some)).await {
         Err(_) => None,
         Ok(Ok(ended)) => ended.clone(),
         Ok(Err(_)) => Some(Ended::from(SignInRefusal::Failed {

@@ -45,6 +45,7 @@ pub(super) enum Ended {
     ConsentDenied,
     AdminConsentRequired,
     Superseded,
+    CodeRefused,
     Failed {
         message: String,
     },
@@ -91,8 +92,7 @@ impl From<SignInRefusal> for Ended {
             SignInRefusal::ConsentDenied => Self::ConsentDenied,
             SignInRefusal::AdminConsentRequired => Self::AdminConsentRequired,
             SignInRefusal::Superseded => Self::Superseded,
-            // Not in a browser.
-            SignInRefusal::CodeExpired => Self::ProviderError { code: None },
+            SignInRefusal::CodeExpired | SignInRefusal::CodeRefused { .. } => Self::CodeRefused,
             SignInRefusal::Failed { message } => Self::Failed {
                 message: bounded(&message, SENTENCES),
             },

@@ -15,7 +15,7 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Path, Request, State, rejection::PathRejection},
     middleware::{Next, from_fn_with_state},
@@ -30,7 +30,10 @@ use http::{
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use tokio_util::task::TaskTracker;
 use url::{Url, form_urlencoded};
 
@@ -47,6 +50,7 @@ use super::{
     used::Used,
     words::{Notice, Problem},
 };
+use crate::listener::Client;
 
 /// Parameters of an authorization request that are ours alone: an asset cannot set them.
 const OURS: &[&str] = &[
@@ -66,6 +70,8 @@ pub(super) struct App<D> {
     pub(super) limits: Limits,
     /// Codes that are being redeemed: nothing cancels them.
     pub(super) tasks: TaskTracker,
+    /// Places for browsers that wait for an ending.
+    pub(super) seats: Semaphore,
     allowance: Allowance,
 }
 
@@ -76,6 +82,7 @@ impl<D: Desk> App<D> {
             desk,
             used: Used::default(),
             tasks: TaskTracker::new(),
+            seats: Semaphore::new(limits.waiting),
             allowance: Allowance::new(limits.requests_per_second, limits.burst, Instant::now()),
             limits,
         }
@@ -181,6 +188,7 @@ async fn show<D: Desk>(State(app): State<Arc<App<D>>>, link: Result<Path<Link>, 
 async fn start<D: Desk>(
     State(app): State<Arc<App<D>>>,
     link: Result<Path<Link>, PathRejection>,
+    Extension(client): Extension<Client>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -190,7 +198,7 @@ async fn start<D: Desk>(
     let Some(offer) = app.offer(link) else {
         return answer::problem(Problem::BadLink);
     };
-    let shown = match read_shown(&headers, body, &app.limits).await {
+    let shown = match client.waited_for(read_shown(&headers, body, &app.limits)).await {
         Ok(shown) => shown,
         Err(problem) => return answer::problem(problem),
     };

@@ -167,7 +167,11 @@ mod tests {
             }
             let servers = [&entry.smtp, &entry.imap, &entry.pop3].into_iter().flatten();
             let identity = entry.identity.iter().flat_map(|identity| &identity.scopes);
-            for scope in servers.flat_map(|server| &server.scopes).chain(&entry.scopes).chain(identity) {
+            for scope in servers
+                .flat_map(|server| &server.scopes)
+                .chain(&entry.scopes)
+                .chain(identity)
+            {
                 assert!(!permissions_unknown(scope), "{key}: {scope}");
             }
         }

@@ -293,6 +293,10 @@ impl Notice {
             Ended::Superseded => Self::new(Tone::Neutral, "Somebody has signed in already")
                 .says(format!("Since you began, a sign-in for {mailbox} has been completed: by somebody else, or by you in another tab. That one stays, and this one changed nothing."))
                 .says("You do not have to do anything."),
+            Ended::CodeRefused => Self::new(Tone::Warn, "The sign-in took too long or was opened twice")
+                .says(format!("{provider} gives each sign-in a code that is good for a few minutes and for one use. It did not take this one any more, so nothing was stored."))
+                .step("Start again from the sign-in page, and go on to the end without a long break.")
+                .operator("If it happens every time, compare the callback URL that is registered at the provider with status.signIn.callbackURL. What the provider said is in the status of the asset:", Some(format!("kubectl describe emailasset {name} --namespace {namespace}"))),
             Ended::Failed { message } => Self::new(Tone::Warn, "The sign-in did not work")
                 .says(message)
                 .operator("More is in the status of the asset:", Some(format!("kubectl describe emailasset {name} --namespace {namespace}"))),

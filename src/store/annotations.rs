@@ -55,6 +55,7 @@ pub fn record(annotations: &Annotations) -> Record {
             Upkeep::Rotating
         },
         request: text(annotations, names::ANSWERED_REQUEST).map(str::to_owned),
+        ends: json(annotations, names::GRANT_END),
     }
 }
 
@@ -76,6 +77,7 @@ pub fn of_record(record: &Record) -> BTreeMap<&'static str, Option<String>> {
         (names::SEEDS, ledger),
         (names::INPUTS, Some(write(&record.inputs))),
         (names::ANSWERED_REQUEST, record.request.clone()),
+        (names::GRANT_END, record.ends.as_ref().map(write)),
     ]);
     // On grant Secrets from a sign-in alone: elsewhere there is nothing to remove.
     if let Some(account) = &record.account {
@@ -146,7 +148,9 @@ fn text<'a>(annotations: &'a Annotations, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{Account, Binding, Fingerprint, InputVersion, InputsSeen, SeedLedger, SeedRecord, Verdict};
+    use crate::lifecycle::{
+        Account, Binding, EndToldBy, Fingerprint, GrantEnd, InputVersion, InputsSeen, SeedLedger, SeedRecord, Verdict,
+    };
 
     fn a_record() -> Record {
         let seed = Fingerprint("f1".to_owned());
@@ -155,6 +159,7 @@ mod tests {
             binding: Some(Binding {
                 token_endpoint: "https://id.example.com".to_owned(),
                 client_id: "1234".to_owned(),
+                question: None,
             }),
             lifetime: Some(Lifetime {
                 issued: Timestamp::UNIX_EPOCH,
@@ -178,6 +183,11 @@ mod tests {
             }),
             upkeep: Upkeep::Standing,
             request: Some("monday".to_owned()),
+            ends: Some(GrantEnd {
+                at: Timestamp::from_second(7200).unwrap(),
+                since: Timestamp::UNIX_EPOCH,
+                told_by: EndToldBy::Provider,
+            }),
         }
     }
 

@@ -199,7 +199,7 @@ impl NewGrant {
             // What a refresh knows comes from the token Secret, which does not say who signed in.
             record.account = record.account.or_else(|| known.account.clone());
             record.seeds = match &self.source {
-                Source::Grant => known.seeds.clone(),
+                Source::Grant | Source::Client => known.seeds.clone(),
                 Source::Seed(fingerprint) => known.seeds.clone().with(SeedRecord {
                     fingerprint: fingerprint.clone(),
                     verdict: Verdict::Taken,

@@ -3,6 +3,8 @@
 //! Values are trimmed of white space and line ends, since people write `echo token | base64`. Messages name the Secret, the key, what was found and what to do,
 //! never a value.
 
+mod keys;
+
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -11,7 +13,11 @@ use super::{
     index::Key,
     secrets::{Contents, Unusable},
 };
-use crate::lifecycle::Fingerprint;
+use crate::{
+    api::{ClientAuthentication, Grant, OAuth2},
+    lifecycle::Fingerprint,
+    oauth::{ServiceAccount, SigningKey},
+};
 
 const CLIENT_ID: &str = "client_id";
 const CLIENT_SECRET: &str = "client_secret";
@@ -28,6 +34,10 @@ pub struct Client {
     pub id: Option<String>,
     /// Its secret, unless it is a public client.
     pub secret: Option<SecretString>,
+    /// The key with which it signs, if it has one.
+    pub key: Option<SigningKey>,
+    /// The service account that it is instead, if the Secret holds its key file.
+    pub service_account: Option<ServiceAccount>,
     /// How it is registered, where the Secret holds Google's file.
     pub registration: Option<Registration>,
 }
@@ -64,6 +74,8 @@ impl Registration {
         Some(Client {
             id: Some(client.client_id),
             secret: secret.map(SecretString::from),
+            key: None,
+            service_account: None,
             registration: Some(Registration {
                 kind,
                 redirect_uris: client.redirect_uris.into_iter().take(MOST_REDIRECTS).collect(),
@@ -86,7 +98,8 @@ impl Registration {
 /// What is wrong with an input, for people.
 pub type Complaint = String;
 
-/// The client in a Secret: keys `client_id` and `client_secret`, or `client_secret.json` (or one `client_secret_….json`) as Google's console downloads it.
+/// The client in a Secret: keys `client_id` and `client_secret`, or `client_secret.json` (or one `client_secret_….json`) as Google's console downloads it; `tls.key` and
+/// `tls.crt`; or the key file of a service account.
 ///
 /// # Errors
 /// A [`Complaint`] when a value is there and cannot be used, or when there is nothing at all.
@@ -98,17 +111,73 @@ pub fn client(key: &Key, contents: &Contents) -> Result<Client, Complaint> {
     }
     let id = optional(key, contents, CLIENT_ID)?;
     let secret = optional(key, contents, CLIENT_SECRET)?;
-    if id.is_none() && secret.is_none() {
+    let signing = keys::signing_key(key, contents)?;
+    let service_account = keys::service_account(key, contents)?;
+    if id.is_none() && secret.is_none() && signing.is_none() && service_account.is_none() {
         return Err(format!(
-            "Secret {key} holds no OAuth client: expected the keys {CLIENT_ID} and {CLIENT_SECRET} (or {GOOGLE_FILE}), found {}.",
+            "Secret {key} holds no OAuth client: expected the keys {CLIENT_ID} and {CLIENT_SECRET} (or {GOOGLE_FILE}), {} and {}, or a service account's key file, found {}.",
+            keys::KEY,
+            keys::CERTIFICATE,
             listed(contents)
         ));
     }
     Ok(Client {
         id: id.map(|id| id.expose_secret().to_owned()),
         secret,
+        key: signing,
+        service_account,
         registration: None,
     })
+}
+
+/// The ID under which a client asks for tokens as the spec wants it: its own, or its service account's address.
+///
+/// # Errors
+/// A [`Complaint`] when the client has not what the spec's grant and client authentication need.
+pub fn client_id(key: &Key, client: &Client, oauth2: &OAuth2) -> Result<String, Complaint> {
+    if oauth2.grant == Grant::JwtBearer {
+        let account = client.service_account.as_ref().map(|account| account.email.clone());
+        return account.ok_or_else(|| {
+            format!(
+                "Secret {key} holds an OAuth client, and spec.oauth2.grant JWTBearer needs a service account: expected its key file, JSON of type service_account, exactly as \
+                 Google's console downloads it (IAM & Admin, Service Accounts, Keys)."
+            )
+        });
+    }
+    let Some(id) = oauth2.client_id.as_ref().or(client.id.as_ref()) else {
+        return Err(if client.service_account.is_some() {
+            format!(
+                "Secret {key} holds the key of a service account, which spec.oauth2.grant JWTBearer uses; grant {} needs an OAuth client: expected the keys {CLIENT_ID} and \
+                 {CLIENT_SECRET}.",
+                oauth2.grant.as_str()
+            )
+        } else {
+            format!(
+                "Secret {key} has no key {CLIENT_ID}, and spec.oauth2.clientID is not set: expected the OAuth client's ID in one of the two."
+            )
+        });
+    };
+    let lacks = match oauth2.client_authentication {
+        Some(ClientAuthentication::PrivateKeyJwt) if client.key.is_none() => Some(format!(
+            "spec.oauth2.clientAuthentication is PrivateKeyJWT, and Secret {key} has no key {}: expected the client's private key there, in PEM, and its certificate in {}.",
+            keys::KEY,
+            keys::CERTIFICATE
+        )),
+        Some(ClientAuthentication::FederatedToken | ClientAuthentication::PrivateKeyJwt) => None,
+        Some(_) | None
+            if oauth2.grant == Grant::ClientCredentials
+                && client.secret.is_none()
+                && (client.key.is_none() || oauth2.client_authentication.is_some()) =>
+        {
+            Some(format!(
+                "Secret {key} has nothing with which the client could prove itself: grant ClientCredentials expects the key {CLIENT_SECRET} in it, or {} and {}.",
+                keys::KEY,
+                keys::CERTIFICATE
+            ))
+        }
+        _ => None,
+    };
+    lacks.map_or_else(|| Ok(id.clone()), Err)
 }
 
 /// The seed in a Secret.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     api::names,
-    lifecycle::{Account, Binding, DeviceAuthorization, Generation, Lifetime, Record, Upkeep},
+    lifecycle::{Account, Binding, DeviceAuthorization, Generation, GrantEnd, Lifetime, Record, Upkeep},
 };
 
 /// Tokens of a person who signed in, before it is proven who that was. It cannot be printed.
@@ -33,6 +33,8 @@ pub struct Unproven {
     pub granted_before: Option<Timestamp>,
     /// The access token's lifetime.
     pub lifetime: Lifetime,
+    /// When the refresh token ends.
+    pub ends: Option<GrantEnd>,
     /// What was granted, where the provider said so.
     pub scopes: Option<Vec<String>>,
     /// The access token.
@@ -55,6 +57,8 @@ struct Spooled {
     granted_before: Option<Timestamp>,
     issued: Timestamp,
     expires: Timestamp,
+    #[serde(default)]
+    ends: Option<GrantEnd>,
     scopes: Option<Vec<String>>,
     access_token: String,
     token_type: String,
@@ -74,6 +78,7 @@ impl Unproven {
             granted_before: self.granted_before,
             issued: self.lifetime.issued,
             expires: self.lifetime.expires,
+            ends: self.ends.clone(),
             scopes: self.scopes.clone(),
             access_token: text(&self.access_token),
             token_type: self.token_type.clone(),
@@ -97,6 +102,7 @@ impl Unproven {
                 issued: spooled.issued,
                 expires: spooled.expires,
             },
+            ends: spooled.ends,
             scopes: spooled.scopes,
             access_token: SecretString::from(spooled.access_token),
             token_type: spooled.token_type,

@@ -1,11 +1,10 @@
 //! The HTTP server for the kubelet and Prometheus: `/healthz`, `/readyz`, `/metrics`.
 //!
-//! It is reachable from the whole cluster, so it limits what a client can make it hold: headers, connections and their time. No handler reads a body.
+//! It is reachable from the whole cluster, so it limits what a client can make it hold: headers, connections and their time ([`listener`]). No handler reads a body.
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
-    pin::pin,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,22 +19,11 @@ use axum::{
     routing::get,
 };
 use http::{StatusCode, header::CONTENT_TYPE};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    select,
-    sync::Semaphore,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
 
 use super::metrics::{self, Metrics};
+use crate::listener::{self, Limits};
 
 /// Whether the caches hold what is in the cluster. Says nothing about leadership: a standby is ready, too.
 #[derive(Debug, Clone, Default)]
@@ -52,25 +40,11 @@ impl Readiness {
     }
 }
 
-/// What one client may take.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// Connections at a time; more wait in the kernel's queue.
-    connections: usize,
-    /// From the first byte (or the end of the request before) to the end of the headers.
-    header_time: Duration,
-    /// All headers of a request, in bytes.
-    header_size: usize,
-    /// After this time a connection is closed behind the answer that is under way; a scrape then opens a new one.
-    connection_time: Duration,
-    /// For an answer that is under way at the end of the connection, or at shutdown.
-    last_answer_time: Duration,
-}
-
 const LIMITS: Limits = Limits {
     connections: 128,
-    header_time: Duration::from_secs(10),
-    header_size: 16 * 1024,
+    patience: Duration::from_secs(10),
+    buffer: 16 * 1024,
+    // A scrape then opens a new one.
     connection_time: Duration::from_secs(300),
     last_answer_time: Duration::from_secs(5),
 };
@@ -100,7 +74,7 @@ impl Server {
     /// # Errors
     /// [`ListenError`], where the port is taken or the address is not this host's.
     pub async fn bind(address: SocketAddr, metrics: Arc<Metrics>, readiness: Readiness) -> Result<Self, ListenError> {
-        let listener = listen(address)
+        let listener = listener::bind(address)
             .await
             .map_err(|source| ListenError { address, source })?;
         Ok(Self {
@@ -120,66 +94,7 @@ impl Server {
 
     /// Answers until `shutdown`, then finishes the answers that are under way.
     pub async fn run(self, shutdown: CancellationToken) {
-        let free = Arc::new(Semaphore::new(self.limits.connections));
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            let accepted = shutdown.run_until_cancelled(async {
-                let permit = Arc::clone(&free).acquire_owned().await;
-                (permit, self.listener.accept().await)
-            });
-            match accepted.await {
-                None => break,
-                Some((permit, Ok((stream, _)))) => {
-                    let connection = serve(stream, self.router.clone(), self.limits, shutdown.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
-                }
-                Some((_, Err(error))) => {
-                    warn!(%error, "a connection for health or metrics could not be accepted");
-                    // Most likely out of file descriptors: trying at once would only fail again.
-                    sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-        drop(self.listener);
-        while connections.join_next().await.is_some() {}
-    }
-}
-
-async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(address).await {
-        Err(error)
-            if address.ip().is_unspecified() && address.is_ipv6() && error.kind() != io::ErrorKind::AddrInUse =>
-        {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
-        }
-        bound => bound,
-    }
-}
-
-async fn serve(stream: TcpStream, router: Router, limits: Limits, shutdown: CancellationToken) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_time)
-        .max_buf_size(limits.header_size)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = pin!(connection);
-    let ended = select! {
-        ended = connection.as_mut() => Some(ended),
-        () = sleep(limits.connection_time) => None,
-        () = shutdown.cancelled() => None,
-    };
-    let ended = if let Some(ended) = ended {
-        Ok(ended)
-    } else {
-        connection.as_mut().graceful_shutdown();
-        timeout(limits.last_answer_time, connection).await
-    };
-    if let Ok(Err(error)) = ended {
-        debug!(%error, "a connection for health or metrics broke");
+        listener::serve(self.listener, self.router, self.limits, shutdown).await;
     }
 }
 
@@ -211,9 +126,13 @@ async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
         task::JoinHandle,
+        time::timeout,
     };
 
     use super::*;
@@ -311,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_sends_its_headers_slowly_is_dropped() {
         let server = start(Limits {
-            header_time: Duration::from_millis(50),
+            patience: Duration::from_millis(50),
             ..LIMITS
         })
         .await;
@@ -328,18 +247,6 @@ mod tests {
         .await;
         let answer = server.say("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(answer.contains("200 OK"), "{answer}");
-    }
-
-    #[tokio::test]
-    async fn clients_over_the_limit_wait_for_their_turn() {
-        let server = start(Limits {
-            connections: 1,
-            header_time: Duration::from_millis(50),
-            ..LIMITS
-        })
-        .await;
-        let _idle = TcpStream::connect(server.address).await.unwrap();
-        assert!(server.get("/healthz").await.contains("200 OK"));
     }
 
     #[tokio::test]

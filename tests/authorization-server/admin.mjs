@@ -11,6 +11,10 @@ export function serveAdmin({front, backend, settings}) {
       return Object.assign(settings, changes);
     },
     'POST /clients': (client) => backend.addClient(client),
+    // A key file of a service account; what an admin delegates to it; a key that is deleted.
+    'POST /service-accounts/keys': (wish) => backend.delegation.addKey(wish),
+    'POST /service-accounts/delegate': (wish) => backend.delegation.delegate(wish),
+    'POST /service-accounts/keys/delete': (wish) => backend.delegation.deleteKey(wish),
     'POST /people': (person) => backend.people.add(person),
     'POST /twists': (twist) => {
       backend.twists.add(twist);

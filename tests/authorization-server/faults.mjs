@@ -7,15 +7,16 @@ export class Faults {
   // A fault that fits: `match` is {clientId, grantId, account, refreshToken, grantType}, each optional.
   //
   //   step     before | after: whether the server has done its work (and rotated) when the fault strikes
-  //   action   continue | drop | answer: go on as usual, cut the connection, send `status`, `headers` and `body`
+  //   action   continue | drop | answer | amend: go on as usual, cut the connection, send `status`, `headers` and `body`, lay `fields` over the server's own JSON
   //   delay    milliseconds to wait first
   //   hang     wait until released
   //   repeat   send the body so many times; `trickle` milliseconds apart
   //   times    how many requests it strikes; null for all
-  add({match = {}, times = 1, step = 'before', action = 'continue', delay = 0, hang = false, status = 500, headers = {}, body = '', repeat = 1, trickle = 0}) {
+  add({match = {}, times = 1, step = 'before', action = 'continue', delay = 0, hang = false, status = 500, headers = {}, body = '', repeat = 1, trickle = 0, fields = {}}) {
     if (!['before', 'after'].includes(step)) throw new Error(`step is before or after, not ${step}`);
-    if (!['continue', 'drop', 'answer'].includes(action)) throw new Error(`action is continue, drop or answer, not ${action}`);
-    const fault = {id: this.#next++, match, times: times ?? Infinity, step, action, delay, hang, status, headers, body, repeat, trickle, hits: 0, held: 0};
+    if (!['continue', 'drop', 'answer', 'amend'].includes(action)) throw new Error(`action is continue, drop, answer or amend, not ${action}`);
+    if (action === 'amend' && step !== 'after') throw new Error('there is nothing to amend before');
+    const fault = {id: this.#next++, match, times: times ?? Infinity, step, action, delay, hang, status, headers, body, repeat, trickle, fields, hits: 0, held: 0};
     fault.released = new Promise((resolve) => (fault.release = resolve));
     this.#faults.set(fault.id, fault);
     return fault;

@@ -84,8 +84,9 @@ export class Front {
     const parameters = Object.fromEntries(new URLSearchParams(body));
     const [scheme, credentials] = (request.headers.authorization ?? '').split(' ');
     const clientId = parameters.client_id ?? (scheme === 'Basic' ? userOf(credentials) : undefined);
-    const {refresh_token: refreshToken, code, code_verifier: verifier, device_code: deviceCode} = parameters;
-    for (const secret of [code, verifier, deviceCode]) secret && this.backend.keepSecret?.(secret);
+    const {refresh_token: refreshToken, code, code_verifier: verifier, device_code: deviceCode, client_assertion: assertion} = parameters;
+    // Of an assertion the signature: what stands before it can be guessed.
+    for (const secret of [code, verifier, deviceCode, assertion?.split('.').at(-1)]) secret && this.backend.keepSecret?.(secret);
     const grantId = this.backend.grantOf(refreshToken ?? code ?? deviceCode);
     const account = grantId && this.backend.accountOf(grantId);
     const entry = {number: this.counters.tokenRequests + 1, at: Date.now(), clientId, grantId, account, grantType: parameters.grant_type};
@@ -167,6 +168,11 @@ export class Front {
     if (fault.action === 'answer') {
       for (const name of response.getHeaderNames()) response.removeHeader(name);
       return answer(fault, response);
+    }
+    if (fault.action === 'amend') {
+      const body = Buffer.from(JSON.stringify({...JSON.parse(data[0]), ...fault.fields}));
+      response.setHeader('content-length', body.length);
+      return end(body);
     }
     end(...data);
   }

@@ -4,6 +4,7 @@ import {appendFileSync} from 'node:fs';
 
 import Provider from 'oidc-provider';
 
+import {Delegation} from './delegation.mjs';
 import {around} from './pages.mjs';
 import {People} from './people.mjs';
 import {Storage} from './storage.mjs';
@@ -108,8 +109,8 @@ export class OpenIdProvider {
 
   // Whose token this is, and whether it is good now.
   async introspect(token) {
-    const {AccessToken, RefreshToken} = this.provider;
-    const found = await AccessToken.find(token) ?? await RefreshToken.find(token);
+    const {AccessToken, ClientCredentials, RefreshToken} = this.provider;
+    const found = await AccessToken.find(token) ?? await ClientCredentials.find(token) ?? await RefreshToken.find(token);
     if (!found?.isValid) return {active: false};
     return {
       active: true,
@@ -171,6 +172,8 @@ export class OpenIdProvider {
       },
     });
     for (const middleware of around({provider, people, twists, settings, keys, keepSecret, noteResponse: (url) => this.responses.push(url)})) provider.use(middleware);
+    this.delegation = new Delegation({url, provider, people, settings, keepSecret});
+    provider.use(this.delegation.middleware);
     provider.on('grant.revoked', (ctx, grantId) => {
       if (ctx.oidc.params?.grant_type === 'refresh_token') this.onKilled(grantId);
     });

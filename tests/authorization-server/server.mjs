@@ -10,6 +10,7 @@
 //   front.mjs      takes every token request: counts it, logs it, injects faults; then hands it to one of the next two
 //   provider.mjs   oidc-provider, a certified OpenID Provider
 //   pages.mjs      what stands around its pages and answers; people.mjs who can sign in; twists.mjs what goes wrong then
+//   delegation.mjs Google's service accounts, which oidc-provider does not know
 //   plain.mjs      (--plain) answers every refresh, for benches that must not measure the provider
 //   admin.mjs      the tests' own door, plain HTTP with JSON
 import {readFileSync} from 'node:fs';

@@ -22,8 +22,17 @@ const WHERE_IT_WORKS: &[(&str, &str)] = &[
     ("secrets",                   "create"), ("secrets",                "patch"),  ("secrets", "delete"),
     ("configmaps",                "get"),
     ("emailasset.dev/emailassets", "list"), ("emailasset.dev/emailassets", "watch"),
+    ("emailasset.dev/emailassets", "patch"),
     ("emailasset.dev/emailassets/status", "get"), ("emailasset.dev/emailassets/status", "patch"),
     ("events.k8s.io/events",      "create"), ("events.k8s.io/events",   "patch"),
+];
+
+/// And for the whole cluster, where `EmailProvider`s are used.
+#[rustfmt::skip]
+const FOR_PROVIDERS: &[(&str, &str)] = &[
+    ("emailasset.dev/emailproviders", "list"), ("emailasset.dev/emailproviders", "watch"),
+    ("emailasset.dev/emailproviders/status", "patch"),
+    ("namespaces",                "list"), ("namespaces",               "watch"),
 ];
 
 /// And in its own namespace.
@@ -50,14 +59,15 @@ const DENIED: &[(&str, &str, &str, &str, &str)] = &[
     ("",                          "serviceaccounts",       "impersonate",      "kube-system",       "admin"),
     ("",                          "users",                 "impersonate",      "",                  "admin"),
     ("",                          "serviceaccounts/token", "create",           "emailasset-system", "emailasset-operator"),
-    ("",                          "namespaces",            "list",             "",                  ""),
+    ("",                          "namespaces",            "patch",            "",                  ""),
+    ("emailasset.dev",            "emailproviders",        "create",           "",                  ""),
+    ("emailasset.dev",            "emailproviders",        "patch",            "",                  "corp"),
     ("apps",                      "deployments",           "patch",            "emailasset-system", "emailasset-operator"),
     ("coordination.k8s.io",       "leases",                "create",           "kube-system",       ""),
     ("coordination.k8s.io",       "leases",                "update",           "kube-system",       "kube-scheduler"),
     ("coordination.k8s.io",       "leases",                "update",           "emailasset-system", "another"),
     ("emailasset.dev",            "emailassets",           "create",           "helpdesk",          ""),
     ("emailasset.dev",            "emailassets",           "update",           "helpdesk",          "support"),
-    ("emailasset.dev",            "emailassets",           "patch",            "helpdesk",          "support"),
     ("emailasset.dev",            "emailassets",           "delete",           "helpdesk",          "support"),
     ("emailasset.dev",            "emailassets/status",    "update",           "helpdesk",          "support"),
     ("rbac.authorization.k8s.io", "clusterroles",          "escalate",         "",                  ""),
@@ -104,7 +114,7 @@ async fn the_operator_may_do_what_it_needs_and_nothing_else() {
     let cluster = Cluster::own().await;
     let deployed = apply_deployment(&cluster).await;
     let operator = client_of(&cluster, &deployed).await;
-    let everywhere = named(WHERE_IT_WORKS);
+    let everywhere: BTreeSet<_> = named(WHERE_IT_WORKS).union(&named(FOR_PROVIDERS)).cloned().collect();
     assert_eq!(rights(&cluster, &operator, "kube-system").await, everywhere);
     let at_home = everywhere.union(&named(AT_HOME)).cloned().collect();
     assert_eq!(rights(&cluster, &operator, deployed.namespace()).await, at_home);
@@ -149,6 +159,49 @@ async fn its_pods_are_admitted_under_the_restricted_pod_security_level() {
     loose["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = json!(true);
     let refusal = try_to_run(loose).await.expect_err("the pod is refused");
     assert!(refusal.to_string().contains("restricted"), "{refusal}");
+}
+
+/// A kustomization of an admin's own, which takes the option up.
+#[tokio::test]
+async fn an_identity_of_the_operators_own_is_one_line_of_kustomization_away() {
+    let cluster = Cluster::shared();
+    let deployed = apply_deployment(cluster).await;
+    let folder = tempfile::tempdir().unwrap();
+    // kustomize takes folders relative to its own alone.
+    let up = "../".repeat(folder.path().components().count() - 1);
+    let ours = format!(
+        "{up}{}/deploy/kustomize",
+        env!("CARGO_MANIFEST_DIR").trim_start_matches('/')
+    );
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [ours], "components": [format!("{ours}/federated-identity")],
+    });
+    std::fs::write(folder.path().join("kustomization.yaml"), kustomization.to_string()).unwrap();
+    let rendered = cluster.kubectl(&["kustomize", folder.path().to_str().unwrap()]).await;
+    let with_identity = Deployed::of(&rendered);
+    let pod = with_identity.pod();
+    let container = &pod["spec"]["containers"][0];
+    let argument = |flag: &str| {
+        let arguments = container["args"].as_array().unwrap().iter();
+        arguments
+            .filter_map(Value::as_str)
+            .find_map(|argument| argument.strip_prefix(flag))
+            .map(str::to_owned)
+    };
+    let file = argument("--federated-token-file=").unwrap();
+    assert!(argument("--federated-client=").unwrap().contains('/'));
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    let mount = mounts.iter().find(|mount| mount["name"] == "federated-token").unwrap();
+    assert_eq!(file, format!("{}/token", mount["mountPath"].as_str().unwrap()));
+
+    let pods: Api<Pod> = Api::namespaced(cluster.client().await, deployed.namespace());
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let admitted = pods.create(&dry_run, &serde_json::from_value(pod).unwrap()).await;
+    admitted.expect("a projected token needs no more than the level allows");
 }
 
 #[tokio::test]

@@ -25,8 +25,17 @@ async fn told(stage: &Stage, asset: &str, reason: &str) -> String {
     let events: Api<Event> = Api::namespaced(stage.client.clone(), &stage.namespace);
     until(&format!("an Event {reason}"), || async {
         let all = events.list(&ListParams::default()).await.ok()?;
-        let of_asset = |event: &&Event| event.regarding.as_ref().is_some_and(|of| of.name.as_deref() == Some(asset));
-        let found = all.items.iter().filter(of_asset).find(|event| event.reason.as_deref() == Some(reason))?;
+        let of_asset = |event: &&Event| {
+            event
+                .regarding
+                .as_ref()
+                .is_some_and(|of| of.name.as_deref() == Some(asset))
+        };
+        let found = all
+            .items
+            .iter()
+            .filter(of_asset)
+            .find(|event| event.reason.as_deref() == Some(reason))?;
         found.note.clone()
     })
     .await
@@ -48,8 +57,15 @@ async fn the_newest_refresh_token_is_given_back_before_the_asset_goes() {
 
     delete(&stage, "leaving").await;
     wait_until_gone::<EmailAsset>(&stage.assets, "leaving").await;
-    assert!(!stage.server.introspect(&access_token).await.active, "the whole grant has ended");
-    assert!(told(&stage, "leaving", "Revoked").await.contains("has taken the refresh token"));
+    assert!(
+        !stage.server.introspect(&access_token).await.active,
+        "the whole grant has ended"
+    );
+    assert!(
+        told(&stage, "leaving", "Revoked")
+            .await
+            .contains("has taken the refresh token")
+    );
     wait_until_gone::<Secret>(&stage.secrets, "leaving-grant").await;
 }
 
@@ -81,7 +97,16 @@ async fn an_asset_that_is_deleted_while_no_operator_runs_waits_for_the_next_one(
     let access_token = stage.access_token("later").await;
     operator.kill().await;
     delete(&stage, "later").await;
-    assert!(stage.assets.get("later").await.unwrap().metadata.deletion_timestamp.is_some());
+    assert!(
+        stage
+            .assets
+            .get("later")
+            .await
+            .unwrap()
+            .metadata
+            .deletion_timestamp
+            .is_some()
+    );
     assert!(stage.server.introspect(&access_token).await.active);
 
     let _next = stage.operator().await;
@@ -102,7 +127,10 @@ async fn a_refusal_that_stays_does_not_hold_the_asset_and_says_what_is_left_to_d
     delete(&stage, "refused").await;
     wait_until_gone::<EmailAsset>(&stage.assets, "refused").await;
     let note = told(&stage, "refused", "RevocationFailed").await;
-    assert!(note.contains("was not given back") && note.contains("remove the app"), "{note}");
+    assert!(
+        note.contains("was not given back") && note.contains("remove the app"),
+        "{note}"
+    );
 }
 
 #[tokio::test]
@@ -127,8 +155,15 @@ async fn another_policy_takes_the_finalizer_off_and_others_finalizers_stay() {
     })
     .await;
     let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    stage.assets.patch("undecided", &PatchParams::default(), &none).await.unwrap();
+    stage
+        .assets
+        .patch("undecided", &PatchParams::default(), &none)
+        .await
+        .unwrap();
     delete(&stage, "undecided").await;
     wait_until_gone::<EmailAsset>(&stage.assets, "undecided").await;
-    assert!(stage.secrets.get_opt("undecided-grant").await.unwrap().is_some(), "it was retained");
+    assert!(
+        stage.secrets.get_opt("undecided-grant").await.unwrap().is_some(),
+        "it was retained"
+    );
 }

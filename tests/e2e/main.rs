@@ -13,13 +13,16 @@
 
 mod crash;
 mod deploy;
+mod direct;
 mod errors;
 mod farewell;
+mod foresight;
 mod harness;
 mod hosts;
 mod inputs;
 mod life;
 mod plugin;
+mod providers;
 mod quiet;
 mod replicas;
 mod resource;

@@ -86,17 +86,26 @@ async fn a_restart_with_fresh_assets_asks_for_no_token_writes_nothing_and_reads_
 
 #[tokio::test]
 async fn a_refresh_costs_one_token_request_and_few_calls_to_the_api_server() {
-    let stage = SharedStage::alone("cost", &[]).await;
+    costs_little(&SharedStage::alone("cost", &[]).await).await;
+}
+
+#[tokio::test]
+async fn passes_so_slow_that_the_watch_shows_their_last_write_first_cost_no_more() {
+    let slow = [("FAILPOINTS", "at-rest=sleep(400)")];
+    costs_little(&SharedStage::alone_in("slow-cost", &[], &slow).await).await;
+}
+
+async fn costs_little(stage: &SharedStage) {
     for (asset, rotation, most_writes) in [("plain", Rotation::None, 2), ("strict", Rotation::Strict, 4)] {
         let grant = stage.settle(asset, rotation, &json!({})).await;
         // The first refresh of a process may read what later ones know.
         stage.refresh_answered(asset, "first").await;
         // The log lags behind what the operator and we have seen.
-        marker(&stage, &format!("before-{asset}")).await;
-        let before = recorded(&stage).len();
+        marker(stage, &format!("before-{asset}")).await;
+        let before = recorded(stage).len();
         stage.refresh_answered(asset, "second").await;
-        marker(&stage, &format!("after-{asset}")).await;
-        let mine = recorded(&stage)
+        marker(stage, &format!("after-{asset}")).await;
+        let mine = recorded(stage)
             .split_off(before)
             .into_iter()
             .filter(|(_, resource, name)| {

@@ -4,8 +4,12 @@
 //!
 //! [`SignInStage`]: crate::support::SignInStage
 
+mod attacks;
 mod device;
+mod flood;
 mod habits;
+mod port;
+mod raw;
 mod refusals;
 mod responses;
 mod restarts;

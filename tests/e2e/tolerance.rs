@@ -3,7 +3,7 @@
 
 use emailasset::api::ConditionType::{Ready, Stalled};
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
@@ -43,6 +43,15 @@ async fn what_cannot_be_read_is_said_on_the_asset_itself_and_the_others_go_on() 
         assert!(reason(&said, "Stalled").is_some());
         assert_eq!(said.data["status"]["observedGeneration"], json!(1));
     }
+    // Nobody can correct what is deleted: it is let go.
+    let mut parting = stage.manifest("parting", "None", &json!({"oauth2": {"grant": "Wizardry"}}));
+    parting["metadata"]["finalizers"] = json!(["emailasset.dev/revoke"]);
+    put(&raw, &parting).await;
+    raw.delete("parting", &DeleteParams::default()).await.unwrap();
+    until("the unreadable asset is gone", || async {
+        raw.get_opt("parting").await.unwrap().is_none().then_some(())
+    })
+    .await;
     // A value that can be read and that the loose definition let through: the rules are in the code as well.
     put(
         &raw,

@@ -13,7 +13,7 @@ use crate::{
         registry::Answered,
     },
     lifecycle::{self, Binding, DeviceAuthorization, Record, SignInRefusal, World},
-    oauth::{DevicePoll, DevicePolled, DeviceRequest},
+    oauth::{DeviceFailure, DevicePoll, DevicePolled, DeviceRequest, Situation},
     store::{Changes, StoreError, annotations, grant},
 };
 
@@ -47,21 +47,37 @@ impl Pass {
                 return Flow::On;
             }
         };
+        let client = match self.client_credentials(&binding.client_id).await {
+            Ok(client) => client,
+            Err(failure) => {
+                self.refuse_sign_in(&consent::not_possible(failure.message));
+                return Flow::On;
+            }
+        };
         let asked = self
             .context
             .token_client
-            .begin_device(&DeviceRequest {
-                device_authorization_endpoint: endpoint,
-                client: self.client_credentials(&binding.client_id),
-                scopes,
-                certificate_authority,
-            })
+            .begin_device(
+                &DeviceRequest {
+                    device_authorization_endpoint: endpoint,
+                    client,
+                    scopes,
+                    certificate_authority,
+                },
+                &Situation::at(&resolved.endpoints),
+            )
             .await;
         let authorization = match asked {
             Ok(authorization) => authorization,
             Err(failure) => {
+                let why = match &failure {
+                    DeviceFailure::Refused(refusal) => {
+                        explain::sign_in_refused(&resolved.plan.names, &resolved.endpoints, &binding.client_id, refusal)
+                    }
+                    failure => format!("{failure}. No code was given."),
+                };
                 self.refuse_sign_in(&consent::failed(format!(
-                    "{failure}. No code was given; ask again with another value of {}.",
+                    "{why} Then ask again with another value of {}.",
                     names::SIGN_IN
                 )));
                 return Flow::On;
@@ -122,13 +138,27 @@ impl Pass {
         };
         let certificate_authority = self.ca_bundle().await.ok().flatten();
         let Ok(resolved) = &self.resolved else { return Flow::On };
+        let client = match self.client_credentials(&binding.client_id).await {
+            Ok(client) => client,
+            Err(failure) => {
+                warn!(asset = %self.key, "{}", failure.message);
+                self.context
+                    .registry
+                    .poll_device(&self.key, &device.request, Answered::No);
+                return Flow::On;
+            }
+        };
         let poll = DevicePoll {
             token_endpoint: resolved.endpoints.token_url.clone(),
-            client: self.client_credentials(&binding.client_id),
+            client,
             device_code,
             certificate_authority,
         };
-        let polled = self.context.token_client.poll_device(&poll).await;
+        let polled = self
+            .context
+            .token_client
+            .poll_device(&poll, &Situation::at(&resolved.endpoints))
+            .await;
         let answered = match &polled {
             DevicePolled::NotSent(_) | DevicePolled::Unknown(_) => Answered::No,
             _ => Answered::Yes,
@@ -142,7 +172,12 @@ impl Pass {
             DevicePolled::Expired => self.end_device(&SignInRefusal::CodeExpired).await,
             DevicePolled::Refused(refusal) => {
                 let message = match &self.resolved {
-                    Ok(resolved) => explain::code_refused(&resolved.plan.names, &resolved.endpoints, &refusal),
+                    Ok(resolved) => explain::sign_in_refused(
+                        &resolved.plan.names,
+                        &resolved.endpoints,
+                        &binding.client_id,
+                        &refusal,
+                    ),
                     Err(_) => return Flow::On,
                 };
                 self.end_device(&consent::failed(message)).await

@@ -2,89 +2,100 @@
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
-
 use super::{AFTER_TROUBLE, Flow, Pass};
 use crate::{
-    api::Reason,
-    controller::discoveries::{self, Asked, Asking, FRESH_FOR, Finding},
-    lifecycle::{Discovery, PlanRefusal, Standing},
+    api::{Reason, names},
+    controller::discoveries::{self, Asked, Asking, FRESH_FOR, Missing, Need, SHORTEST_PAUSE, User, Wish},
+    lifecycle::{self, Discovery, PlanRefusal, Standing},
     provider::{self, Discovered, Endpoints, ResolveError},
 };
 
+/// Why there are no endpoints.
+pub(in crate::controller) enum NoEndpoints {
+    /// The spec cannot be resolved.
+    Unresolved(ResolveError),
+    /// The issuer may not be asked, or has not answered.
+    Refused(Discovery, PlanRefusal),
+}
+
 impl Pass {
     /// The values in effect, or why there are none.
-    pub(in crate::controller) fn endpoints(&self) -> Result<Endpoints, (Discovery, PlanRefusal)> {
-        let spec = &self.asset.spec;
-        let catalogue = &self.context.catalogue;
-        let refused = |error: &ResolveError| PlanRefusal {
-            reason: Reason::InvalidSpec,
-            message: error.to_string(),
+    pub(in crate::controller) fn endpoints(
+        &self,
+        resolve: impl Fn(Option<&Discovered>) -> Result<Endpoints, ResolveError>,
+    ) -> Result<Endpoints, NoEndpoints> {
+        let discoveries = &self.context.discoveries;
+        let user = User::Asset(self.key.clone());
+        let unasked = match resolve(None) {
+            Err(undiscovered @ ResolveError::Undiscovered { .. }) => undiscovered,
+            settled => {
+                discoveries.forget(&user);
+                return settled.map_err(NoEndpoints::Unresolved);
+            }
         };
-        let Some(asked) = self.asked() else {
-            self.context.discoveries.forget(&self.key);
-            return provider::resolve(spec, catalogue).map_err(|error| (Discovery::Settled, refused(&error)));
+        let asked = match self.asked() {
+            Ok(Some(asked)) => asked,
+            Ok(None) => return Err(NoEndpoints::Unresolved(unasked)),
+            Err(refusal) => {
+                discoveries.forget(&user);
+                return Err(NoEndpoints::Refused(Discovery::Settled, refusal));
+            }
         };
-        let finding = self.context.discoveries.of(&self.key, &asked);
-        if let Finding::Known(found) = &finding {
-            return provider::resolve_discovered(spec, catalogue, Some(found))
-                .map_err(|error| (Discovery::Settled, refused(&error)));
-        }
-        // What the status shows was true when it was written. If this spec needs more, the issuer is asked.
-        let shown = self.status.endpoints.as_ref();
-        if let Some(shown) = shown.and_then(|shown| Discovered::of_status(&asked.issuer, shown))
-            && let Ok(endpoints) = provider::resolve_discovered(spec, catalogue, Some(&shown))
-        {
-            return Ok(endpoints);
-        }
-        Err(match provider::resolve(spec, catalogue) {
-            Err(error @ ResolveError::Undiscovered { .. }) => match finding {
-                Finding::Failed(failed) => (
-                    Discovery::Failed { again: failed.again },
-                    PlanRefusal {
-                        reason: failed.reason,
-                        message: failed.message,
-                    },
-                ),
-                Finding::Known(_) | Finding::Unasked => (
-                    Discovery::Due,
-                    PlanRefusal {
-                        reason: Reason::Pending,
-                        message: format!("{error}."),
-                    },
-                ),
+        let need = Need {
+            user,
+            asked,
+            wish: Wish {
+                generation: self.asset.metadata.generation,
+                refresh: self.annotation(names::REFRESH),
             },
-            Err(error) => (Discovery::Settled, refused(&error)),
-            Ok(endpoints) => return Ok(endpoints),
+            shown: self.status.endpoints.as_ref(),
+        };
+        discoveries.endpoints(&need, resolve).map_err(|missing| match missing {
+            Missing::Unresolved(error) => NoEndpoints::Unresolved(error),
+            Missing::Undiscovered(discovery, _) if self.asset.spec.suspended() => NoEndpoints::Refused(
+                discovery,
+                PlanRefusal {
+                    reason: Reason::Suspended,
+                    message: lifecycle::suspended_undiscovered(&self.key.to_string()),
+                },
+            ),
+            Missing::Undiscovered(discovery, failed) => {
+                let pending = || (Reason::Pending, format!("{unasked}."));
+                let (reason, message) = failed.map_or_else(pending, |failed| (failed.reason, failed.message));
+                NoEndpoints::Refused(discovery, PlanRefusal { reason, message })
+            }
         })
     }
 
     /// Whom to ask, where the endpoints are not written out.
-    fn asked(&self) -> Option<Asked> {
-        let issuer = provider::issuer_to_ask(&self.asset.spec, &self.context.catalogue)?;
-        let bundle = self.asset.spec.oauth2.ca_bundle_ref.as_ref();
-        Some(Asked::new(issuer, &self.key.namespace, bundle))
+    fn asked(&self) -> Result<Option<Asked>, PlanRefusal> {
+        let Some(issuer) = provider::issuer_to_ask(&self.asset.spec, &self.context.catalogue) else {
+            return Ok(None);
+        };
+        self.check_issuer_host(issuer)?;
+        Ok(Some(Asked {
+            issuer: issuer.to_owned(),
+            bundle: self.bundle(),
+        }))
     }
 
-    /// Has the issuer asked. The pass ends; there is another one when there is an answer.
+    /// Has the issuer asked, which no pass waits for: there is another one when there is an answer.
     pub(super) fn discover(&mut self) -> Flow {
-        self.resolve();
-        let Some(asked) = self.asked().filter(|_| self.discovery != Discovery::Settled) else {
-            return Flow::On;
+        let asking = match self.asked() {
+            Ok(Some(asked)) => discoveries::ask(&self.context, &asked, FRESH_FOR),
+            _ => Asking::NotNow,
         };
-        match discoveries::ask(&self.context, &asked) {
-            Asking::Begins | Asking::Underway => {
-                self.queued = true;
-                Flow::Stop(None)
-            }
+        self.resolve();
+        match asking {
+            Asking::Begins | Asking::Underway => Flow::On,
             Asking::NotNow => Flow::Stop(Some(AFTER_TROUBLE)),
         }
     }
 
     /// The endpoints are about to be used: if what is known of them is old, the issuer is asked in the background. Nobody waits for it.
     pub(super) fn renew_discovery(&self) {
-        if let Some(asked) = self.asked() {
-            discoveries::ask(&self.context, &asked);
+        if let Ok(Some(asked)) = self.asked() {
+            discoveries::ask(&self.context, &asked, FRESH_FOR);
         }
     }
 
@@ -92,16 +103,11 @@ impl Pass {
     pub(super) fn recheck(&self, standing: &Standing) -> Option<Duration> {
         let refused = self.resolved.is_err() && self.discovery == Discovery::Settled;
         let stands_still = refused || matches!(standing, Standing::ClientChanged(_));
-        let asked = self.asked().filter(|_| stands_still && !self.asset.spec.suspended())?;
-        discoveries::ask(&self.context, &asked);
+        if !stands_still || self.asset.spec.suspended() {
+            return None;
+        }
+        let asked = self.asked().ok()??;
+        discoveries::ask(&self.context, &asked, SHORTEST_PAUSE);
         Some(FRESH_FOR)
-    }
-}
-
-/// The action, or a new look after this long if that is sooner.
-pub(super) fn sooner(action: Action, recheck: Option<Duration>) -> Action {
-    match recheck {
-        Some(wait) if action == Action::await_change() => Action::requeue(wait),
-        _ => action,
     }
 }

@@ -10,7 +10,7 @@ use super::{Flow, Needed, Pass};
 use crate::{
     controller::{finalizer, redeem::Chain, status},
     lifecycle::{self, Source},
-    oauth::Revocation,
+    oauth::{Revocation, Situation},
     store::grant,
 };
 
@@ -42,7 +42,7 @@ impl Pass {
     /// Gives the refresh token back, and lets the asset go unless another try may help.
     pub(super) async fn revoke(&mut self, source: &Source) -> Flow {
         let needed = match source {
-            Source::Grant => Needed::Client,
+            Source::Grant | Source::Client => Needed::Client,
             Source::Seed(_) => Needed::ClientAndSeed,
         };
         if self.inputs_are_stale(needed) {
@@ -55,7 +55,11 @@ impl Pass {
             Ok(revocation) => revocation,
             Err(flow) => return flow,
         };
-        match self.context.token_client.revoke(&revocation).await {
+        let situation = match &self.resolved {
+            Ok(resolved) => Situation::at(&resolved.endpoints),
+            Err(_) => Situation::default(),
+        };
+        match self.context.token_client.revoke(&revocation, &situation).await {
             Ok(()) => {
                 info!(asset = %self.key, "the refresh token was given back");
                 self.say_goodbye(EventType::Normal, "Revoked", lifecycle::revoked).await;
@@ -65,15 +69,7 @@ impl Pass {
                 warn!(asset = %self.key, %error, "trying again until five minutes after the deletion");
                 Flow::Stop(Some(AGAIN))
             }
-            Err(error) => {
-                let said = error.to_string();
-                self.part(Some(&format!(
-                    "{}{}.",
-                    said.chars().take(1).flat_map(char::to_uppercase).collect::<String>(),
-                    said.chars().skip(1).collect::<String>()
-                )))
-                .await
-            }
+            Err(error) => self.part(Some(&format!("Why: {error}."))).await,
         }
     }
 
@@ -109,7 +105,7 @@ impl Pass {
             return Err(Flow::On);
         };
         let refresh_token = match source {
-            Source::Grant => self.newest_refresh_token().await?,
+            Source::Grant | Source::Client => self.newest_refresh_token().await?,
             Source::Seed(_) => match &self.inputs.seed {
                 Some((_, Ok(seed))) => seed.clone(),
                 _ => return Err(Flow::On),
@@ -119,9 +115,13 @@ impl Pass {
             Ok(bundle) => bundle,
             Err(failure) => return Err(self.part(Some(&failure.message)).await),
         };
+        let client = match self.client_credentials(client).await {
+            Ok(client) => client,
+            Err(failure) => return Err(self.part(Some(&failure.message)).await),
+        };
         Ok(Revocation {
             endpoint,
-            client: self.client_credentials(client),
+            client,
             refresh_token,
             certificate_authority,
         })

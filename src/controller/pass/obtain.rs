@@ -2,23 +2,24 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use secrecy::SecretString;
 use tracing::{info, warn};
 
 use super::{AFTER_TROUBLE, Flow, MOST_REDEMPTIONS, Needed, Pass, record_of};
 use crate::{
-    api::{ClientAuthentication, names},
+    api::{ClientAuthentication, Grant, names},
     controller::{
-        context::{Context, reference},
+        bundle::Bundle,
+        context::reference,
         explain::{self, Question},
-        observe::Resolved,
+        observe::{Resolved, now},
+        providers::Backing,
         redeem::{Ended, Job, LastTry},
         registry::Unpublished,
+        situation::{self, Past},
     },
     lifecycle::{self, Failure, Fencing, Record, Redeem, SeedRecord, Source, Verdict, World},
-    oauth::{self, CaBundle, Class, Redemption},
+    oauth::{self, CaBundle, Class, Redemption, Situation},
     store::{Changes, Contents, Key, Kind, Seen, StoreError, annotations, grant, inputs},
 };
 
@@ -132,18 +133,29 @@ impl Pass {
             warn!(asset = %self.key, "a pass asked for too many redemptions; please report this");
             return Flow::Stop(Some(AFTER_TROUBLE * 12));
         }
+        if redeem.source == Source::Client {
+            return self.issue(world, redeem, permit).await;
+        }
         let redemption = match self.redemption(world, redeem).await {
             Ok(redemption) => redemption,
             Err(flow) => return flow,
         };
         let Ok(resolved) = &self.resolved else { return Flow::On };
         let noted = record_of(world);
+        let request = situation::Request {
+            grant: self.asset.spec.oauth2.grant,
+            source: &redeem.source,
+            refresh_token: &redemption.refresh_token,
+            client_secret: redemption.client.client_secret.as_ref(),
+        };
+        let situation = situation::of(&request, &Past::of(world), &resolved.endpoints, now());
         let job = Job {
             context: Arc::clone(&self.context),
             key: self.key.clone(),
             belongs: self.belongs(),
             redeem: redeem.clone(),
             redemption,
+            situation,
             known: self
                 .context
                 .index
@@ -158,6 +170,7 @@ impl Pass {
                 ..noted
             },
             default_lifetime: resolved.endpoints.default_lifetime,
+            refresh_token_life: resolved.endpoints.limits.lifetime,
             permit,
             last_try: if lifecycle::gives_up(world, &redeem.source) {
                 LastTry::Yes
@@ -189,6 +202,8 @@ impl Pass {
             redeem,
             names: &resolved.plan.names,
             endpoints: &resolved.endpoints,
+            past: &Past::of(world),
+            situation: &Situation::at(&resolved.endpoints).with(situation::person(self.asset.spec.oauth2.grant)),
             grant_lives: lifecycle::grant_lives(world),
         };
         match ended {
@@ -196,6 +211,11 @@ impl Pass {
                 self.in_hand = Some(Unpublished { token, record });
                 self.context.registry.keep_unpublished(&self.key, self.in_hand.clone());
                 self.note_success();
+                Flow::On
+            }
+            Ended::Refused(refusal) if redeem.source == Source::Client => {
+                let failure = self.not_issued(world, &question, &refusal);
+                self.note_failure(failure);
                 Flow::On
             }
             Ended::Refused(refusal) => {
@@ -295,29 +315,56 @@ impl Pass {
                 return Err(Flow::On);
             }
         };
+        let token_endpoint = endpoints.refresh_url.clone();
+        let scopes = (!endpoints.refresh_scopes.is_empty()).then(|| endpoints.refresh_scopes.clone());
+        let client = match self.client_credentials(&redeem.binding.client_id).await {
+            Ok(client) => client,
+            Err(failure) => {
+                self.note_failure(failure);
+                return Err(Flow::On);
+            }
+        };
         Ok(Redemption {
-            token_endpoint: endpoints.refresh_url.clone(),
-            client: self.client_credentials(&redeem.binding.client_id),
+            token_endpoint,
+            client,
             refresh_token,
-            scopes: (!endpoints.refresh_scopes.is_empty()).then(|| endpoints.refresh_scopes.clone()),
+            scopes,
             extra_parameters: endpoints.refresh_parameters.clone(),
             certificate_authority,
         })
     }
 
-    /// Who we are at the provider's endpoints, as far as this pass has read it.
-    pub(super) fn client_credentials(&self, client_id: &str) -> oauth::ClientCredentials {
+    /// Who we are at the provider's endpoints, as far as this pass has read it. What comes from a file of the operator's is read now, for this one request.
+    pub(super) async fn client_credentials(&self, client_id: &str) -> Result<oauth::ClientCredentials, Failure> {
         let client = self.inputs.client.as_ref().and_then(|(_, client)| client.as_ref().ok());
-        let authentication = self
-            .resolved
-            .as_ref()
-            .ok()
-            .and_then(|resolved| self.authentication(resolved));
-        oauth::ClientCredentials {
+        let resolved = self.resolved.as_ref().ok();
+        let authentication = resolved.and_then(|resolved| self.authentication(resolved));
+        let authentication = match authentication.unwrap_or(ClientAuthentication::None) {
+            ClientAuthentication::ClientSecretBasic => oauth::ClientAuthentication::ClientSecretBasic,
+            ClientAuthentication::ClientSecretPost => oauth::ClientAuthentication::ClientSecretPost,
+            ClientAuthentication::None => oauth::ClientAuthentication::None,
+            ClientAuthentication::FederatedToken => {
+                let federation = &self.context.settings.federation;
+                let token = federation.token(self.namespace_of_client(), client_id).await;
+                oauth::ClientAuthentication::Federated(token.map_err(explain::no_federated_token)?)
+            }
+            ClientAuthentication::PrivateKeyJwt => {
+                let key = client.and_then(|client| client.key.clone());
+                match (key, resolved) {
+                    (Some(key), Some(resolved)) => oauth::ClientAuthentication::PrivateKeyJwt(oauth::ClientKey {
+                        key,
+                        audience: resolved.endpoints.token_url.clone(),
+                    }),
+                    // The inputs were checked before: the next look says what is missing.
+                    _ => oauth::ClientAuthentication::None,
+                }
+            }
+        };
+        Ok(oauth::ClientCredentials {
             client_id: client_id.to_owned(),
             client_secret: client.and_then(|client| client.secret.clone()),
-            authentication: authentication.map_or(oauth::ClientAuthentication::None, wire_authentication),
-        }
+            authentication,
+        })
     }
 
     pub(super) fn inputs_are_stale(&self, needed: Needed) -> bool {
@@ -364,67 +411,41 @@ impl Pass {
         self.after_write(&key, written).await
     }
 
-    /// How the client proves itself: as the spec says, else as the provider wants it where there is a secret.
+    /// How the client proves itself: as the spec says; else as the provider wants it where there is a secret, and with its key where there is only that. None: not
+    /// known yet, or a service account, which has no such thing.
     pub(super) fn authentication(&self, resolved: &Resolved) -> Option<ClientAuthentication> {
-        let has_secret = match (&self.inputs.client, self.client_key()) {
-            (Some((_, Ok(client))), _) => client.secret.is_some(),
-            (_, None) => false,
+        if self.asset.spec.oauth2.grant == Grant::JwtBearer {
+            return None;
+        }
+        let usual = match (&self.inputs.client, self.client_key()) {
+            (Some((_, Ok(client))), _) if client.secret.is_some() => resolved.endpoints.authentication_with_secret,
+            (Some((_, Ok(client))), _) if client.key.is_some() => ClientAuthentication::PrivateKeyJwt,
+            (Some((_, Ok(_))), _) | (_, None) => ClientAuthentication::None,
             _ => return resolved.endpoints.client_authentication,
-        };
-        let usual = if has_secret {
-            resolved.endpoints.authentication_with_secret
-        } else {
-            ClientAuthentication::None
         };
         Some(resolved.endpoints.client_authentication.unwrap_or(usual))
     }
 
     /// The certificates that `spec.oauth2.caBundleRef` names.
     pub(super) async fn ca_bundle(&self) -> Result<Option<CaBundle>, Failure> {
-        let Some(reference) = &self.asset.spec.oauth2.ca_bundle_ref else {
-            return Ok(None);
-        };
-        authority(&self.context, &self.key.namespace, &reference.name, &reference.key)
-            .await
-            .map(Some)
+        match self.bundle() {
+            Some(bundle) => bundle.read(&self.context).await.map(Some),
+            None => Ok(None),
+        }
     }
-}
 
-/// The certificates in this key of this `ConfigMap`.
-pub(in crate::controller) async fn authority(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-    key: &str,
-) -> Result<CaBundle, Failure> {
-    let place = format!("ConfigMap {namespace}/{name}, key {key} (spec.oauth2.caBundleRef)");
-    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), namespace);
-    let found = tokio::time::timeout(context.settings.api_timeout, api.get_opt(name)).await;
-    let map = match found {
-        Ok(Ok(Some(map))) => map,
-        Ok(Ok(None)) => {
-            return Err(explain::no_ca_bundle(format!(
-                "{place} does not exist. Create it with the CA certificates in PEM form."
-            )));
-        }
-        Ok(Err(_)) | Err(_) => {
-            return Err(explain::no_ca_bundle(format!(
-                "{place} could not be read from the API server; it is tried again."
-            )));
-        }
-    };
-    let Some(pem) = map.data.and_then(|mut data| data.remove(key)) else {
-        return Err(explain::no_ca_bundle(format!(
-            "{place} is not there: the ConfigMap has no such key."
-        )));
-    };
-    CaBundle::from_pem(pem.as_bytes()).map_err(|error| explain::no_ca_bundle(format!("{place} {error}.")))
-}
-
-const fn wire_authentication(authentication: ClientAuthentication) -> oauth::ClientAuthentication {
-    match authentication {
-        ClientAuthentication::ClientSecretBasic => oauth::ClientAuthentication::ClientSecretBasic,
-        ClientAuthentication::ClientSecretPost => oauth::ClientAuthentication::ClientSecretPost,
-        ClientAuthentication::None => oauth::ClientAuthentication::None,
+    /// Where those certificates are.
+    pub(super) fn bundle(&self) -> Option<Bundle> {
+        let reference = self.asset.spec.oauth2.ca_bundle_ref.as_ref()?;
+        let namespace = self.namespace_of_client();
+        Some(match &self.backing {
+            Backing::Shared(provider) => Bundle::of_provider(reference, namespace, provider),
+            Backing::Own | Backing::Absent(_) => Bundle {
+                namespace: namespace.to_owned(),
+                name: reference.name.clone(),
+                key: reference.key.clone(),
+                of: None,
+            },
+        })
     }
 }

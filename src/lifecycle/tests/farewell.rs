@@ -117,6 +117,12 @@ fn where_nothing_was_stored_there_is_nothing_to_give_back() {
 }
 
 #[test]
+fn a_client_that_asks_for_its_tokens_itself_has_nothing_to_give_back() {
+    let world = deleted(hour()).planned(|plan| plan.question = Some("digest".to_owned()));
+    assert_eq!(step(&world, 51), Step::Part(None));
+}
+
+#[test]
 fn a_retained_grant_that_was_not_taken_up_is_not_this_assets_to_give_back() {
     let mut world = deleted(rotating_hour());
     if let Slot::Ours(grant) = &mut world.grant {
@@ -163,6 +169,12 @@ fn where_a_token_is_given_back_is_asked_of_the_issuer_but_not_for_ever() {
         ..unknown.clone()
     };
     assert_eq!(step(&due, 51), Step::Discover);
+    let underway = World {
+        discovery: Discovery::Underway,
+        ..unknown.clone()
+    };
+    let decision = decide(&underway, minute(51));
+    assert_eq!((decision.step, decision.wake), (Step::Rest, Some(minute(55))));
     let decision = decide(&unknown, minute(51));
     assert_eq!((decision.step, decision.wake), (Step::Rest, Some(minute(52))));
     assert_eq!(step(&unknown, 52), Step::Discover);

@@ -3,12 +3,15 @@
 
 use std::fmt::Write as _;
 
-use super::worlds::{foreign, lifetime, line, minute, seed};
+use super::{
+    foresight,
+    worlds::{foreign, lifetime, line, minute, seed},
+};
 use crate::{
     api::{EmailAssetStatus, FailureClass, Reason},
     lifecycle::{
-        Handover, Heritage, SeedClaim, SignInRefusal, Slot, Source, Standing, Verdict, World, decide, note_refusal,
-        status,
+        EndToldBy, GrantEnd, Handover, Heritage, SeedClaim, SignInRefusal, Slot, Source, Standing, Verdict, World,
+        decide, note_refusal, status,
     },
 };
 
@@ -32,6 +35,11 @@ fn refused_sign_in(refusal: &SignInRefusal) -> World {
     let mut world = World::fresh().signing_in();
     note_refusal(&mut world, refusal, minute(0));
     world
+}
+
+/// A grant that ends at this minute, as the provider said at minute 0.
+fn in_sight(world: World, end: i64) -> World {
+    world.token_secret(|token| token.record.ends = Some(foresight::told(minute(end), minute(0))))
 }
 
 /// Title, world and the minute at which it is shown.
@@ -71,7 +79,7 @@ fn situations() -> Vec<(&'static str, World, i64)> {
         ("What the issuer says cannot be used", World::fresh().undiscovered(Reason::EndpointUnusable, 1), 0),
         ("The issuer cannot be asked, the token is valid", hour().ready_before().undiscovered(Reason::Retrying, 11), 10),
         ("The issuer cannot be asked, the token has expired", hour().ready_before().undiscovered(Reason::Retrying, 61), 60),
-        ("Suspended before the issuer was ever asked", World::fresh().undiscovered(Reason::Retrying, 1).suspended(), 0),
+        ("Suspended before the issuer was ever asked", World::fresh().undiscovered(Reason::Suspended, 1).suspended(), 0),
         ("Somebody else's Secret has the token Secret's name", World { token: foreign(Handover::None), ..World::fresh() }, 0),
         ("Somebody else's Secret has the grant Secret's name", World { grant: foreign(Handover::None), ..World::fresh().rotating() }, 0),
         ("The rotating seed is an older asset's", World { seed_claim: SeedClaim::Older("helpdesk/sales".to_owned()), ..World::fresh().rotating() }, 0),
@@ -81,6 +89,9 @@ fn situations() -> Vec<(&'static str, World, i64)> {
         ("The grant Secret is missing", World { grant: Slot::Free, ..rotating_hour() }, 10),
         ("Suspended without a valid token", hour().suspended(), 60),
         ("Suspended with a valid token", hour().suspended().token_secret(|token| token.record.lifetime = Some(lifetime(0, 600))), 60),
+        ("No person is needed, and the first token is on its way", super::direct::fresh(), 0),
+        ("No person is needed, and all is well", super::direct::published(0, 60), 1),
+        ("No person is needed, and an admin must act", super::direct::published(0, 60).failed(FailureClass::AdminConfig, Reason::ClientRejected, minute(60)), 60),
         ("Nobody has signed in yet", World::fresh().signing_in(), 0),
         ("Nobody has signed in yet, and the operator has no public address", World::fresh().signing_in().planned(|plan| {
             if let Some(way) = &mut plan.names.sign_in { way.page = None; }
@@ -97,6 +108,23 @@ fn situations() -> Vec<(&'static str, World, i64)> {
         ("Somebody else signed in meanwhile", refused_sign_in(&SignInRefusal::Superseded), 0),
         ("The grant of a sign-in is refused, the token has expired", World::fresh().signing_in().signed_in(0, 60).and_published(0).failed(FailureClass::Reauthorize, Reason::GrantRevoked, minute(40)), 60),
         ("Another client, where a person signs in", World::fresh().signing_in().signed_in(0, 60).and_published(0).with_client("client-2"), 10),
+        ("The grant ends because the app is in testing", foresight::in_testing(), foresight::day(6)),
+        ("The same, and a person signed in", World::fresh().signing_in().signed_in(0, 60).planned(|plan| plan.limits.while_testing = Some(foresight::days(7))).grant_secret(|grant| {
+            grant.record.ends = Some(foresight::told(minute(foresight::day(7)), minute(0)));
+        }).and_published(0), foresight::day(6)),
+        ("The grant ends because the provider says so", in_sight(World::fresh().published(0, 60), foresight::day(90)), foresight::day(88)),
+        ("The grant has ended, and nobody has tried since", in_sight(World::fresh().published(0, 60).suspended(), foresight::day(90)), foresight::day(91)),
+        ("The grant ends because refresh tokens live no longer", World::fresh().published(0, 60).token_secret(|token| {
+            token.record.ends = Some(GrantEnd { at: minute(foresight::day(30)), since: minute(0), told_by: EndToldBy::Catalogue });
+        }), foresight::day(28)),
+        ("A grant that each refresh prolongs is about to end", in_sight(World::fresh().rotating().published(0, 60), 60).grant_secret(|grant| {
+            grant.record.ends = Some(foresight::told(minute(60), minute(0)));
+        }).failed(FailureClass::AdminConfig, Reason::ClientRejected, minute(50)), 50),
+        ("The grant ends because it is not used while suspended", foresight::idle(), foresight::day(88)),
+        ("The same, and it is too late", foresight::idle(), foresight::day(91)),
+        ("The grant ends because no refresh has worked for so long", foresight::limited(hour(), |limits| limits.max_idle = Some(foresight::days(90))).without_client(), foresight::day(88)),
+        ("A refresh was asked for and has to wait", foresight::paced(hour()).asked_for_a_refresh("monday"), 0),
+        ("A refresh was asked for while the provider asks for fewer", foresight::paced(hour()).failed(FailureClass::Throttled, Reason::Throttled, minute(40)).asked_for_a_refresh("monday"), 41),
         ("Being deleted", World { presence: crate::lifecycle::Presence::Leaving { since: minute(0) }, ..hour() }, 10),
     ]
 }

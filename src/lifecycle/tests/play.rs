@@ -12,9 +12,9 @@ use crate::{
     api::{ConditionType, EmailAssetStatus, FailureClass, Reason, Rotation},
     lifecycle::{
         Attempt, Decision, Fencing, Fingerprint, Generation, GrantSecret, Heritage, History, Input, InputVersion,
-        Lifetime, Origin, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Step, TokenSecret, Verdict, World,
-        condition, decide, gives_up, grant_is_dead, grant_lives, inputs_now, note_failure, note_success, record,
-        record_to_begin_with, status,
+        Lifetime, News, Origin, Redeem, SeedLedger, SeedRecord, Sight, Slot, Source, Stated, Step, TokenAge,
+        TokenSecret, Verdict, World, condition, decide, end_after, gives_up, grant_is_dead, grant_lives, inputs_now,
+        note_failure, note_success, record, record_to_begin_with, status,
     },
 };
 
@@ -23,6 +23,8 @@ use crate::{
 pub(super) enum Answer {
     /// An access token that lives so many seconds.
     Token(i64),
+    /// The same, and the refresh token in use from now on lives so many seconds.
+    Stated(i64, i64),
     /// `invalid_grant`.
     Refused,
     /// 503.
@@ -49,6 +51,8 @@ pub(super) struct Life {
     pub(super) rows: Vec<String>,
     /// Writes of the status.
     pub(super) status_writes: usize,
+    /// What the catalogue knows of how long refresh tokens live.
+    pub(super) refresh_tokens_live: Option<SignedDuration>,
     /// What the input Secrets hold, for reading them.
     pub(super) client: Option<(InputVersion, String)>,
     pub(super) seed: Option<(InputVersion, Fingerprint)>,
@@ -75,6 +79,7 @@ impl Life {
             sent: Vec::new(),
             rows: Vec::new(),
             status_writes: 0,
+            refresh_tokens_live: None,
             client,
             seed,
             not_before: None,
@@ -230,7 +235,10 @@ impl Life {
             self.open_attempt(redeem);
         }
         match answer {
-            Answer::Token(seconds) => self.store(redeem, seconds),
+            Answer::Token(seconds) => self.store(redeem, seconds, None),
+            Answer::Stated(seconds, life) => {
+                self.store(redeem, seconds, Some(Stated::In(SignedDuration::from_secs(life))));
+            }
             Answer::Crash if redeem.fencing == Fencing::Recorded => {
                 self.restart();
             }
@@ -265,7 +273,7 @@ impl Life {
         });
     }
 
-    fn store(&mut self, redeem: &Redeem, seconds: i64) {
+    fn store(&mut self, redeem: &Redeem, seconds: i64, stated: Option<Stated>) {
         let mut new = record(&self.world).cloned().unwrap_or_default();
         let expires = self.now.checked_add(SignedDuration::from_secs(seconds));
         new.generation = redeem.from.next();
@@ -274,6 +282,16 @@ impl Life {
             issued: self.now,
             expires: expires.unwrap_or(Timestamp::MAX),
         });
+        let news = News {
+            stated,
+            token: match redeem.source {
+                _ if redeem.fencing == Fencing::Recorded => TokenAge::New,
+                Source::Seed(_) | Source::Client => TokenAge::Unknown,
+                Source::Grant => TokenAge::Kept,
+            },
+            known: self.refresh_tokens_live,
+        };
+        new.ends = end_after(new.ends.as_ref(), news, self.now);
         new.inputs = inputs_now(&self.world, &new.inputs);
         new.request.clone_from(&self.world.refresh_request);
         if let Source::Seed(fingerprint) = &redeem.source {
@@ -424,6 +442,7 @@ impl Life {
                 let harmless = verdict == Some(Verdict::Taken) && plan.rotation == Rotation::None;
                 assert!(verdict.is_none() || harmless, "a settled seed sent again: {redeem:?}");
             }
+            Source::Client => panic!("lives are played with refresh tokens alone"),
         }
     }
 

@@ -17,6 +17,7 @@ fn line_of(world: &World, minutes: i64) -> String {
         Step::Redeem(redeem) => match &redeem.source {
             Source::Grant => "Redeem the grant".to_owned(),
             Source::Seed(fingerprint) => format!("Redeem {}", fingerprint.0),
+            Source::Client => "Ask for a token".to_owned(),
         },
         step => format!("{step:?}"),
     };
@@ -55,17 +56,21 @@ rows! {
 
     endpoints_to_be_discovered: World { discovery: Discovery::Due, ..World::fresh().undiscovered(Reason::Pending, 1) }, at minute 0 =>
         "R F Pending | C T Pending // Discover, no wake";
+    endpoints_are_being_discovered: World { discovery: Discovery::Underway, ..World::fresh().undiscovered(Reason::Pending, 1) }, at minute 0 =>
+        "R F Pending | C T Pending // Rest, no wake";
     issuer_cannot_be_asked: World::fresh().undiscovered(Reason::Retrying, 1), at minute 0 =>
-        "R F Retrying | C T Retrying // Rest, wake after 60 s";
+        "R F Retrying | X F Retrying | C T Retrying // Rest, wake after 60 s";
     issuer_is_asked_again: World::fresh().undiscovered(Reason::Retrying, 1), at minute 1 =>
-        "R F Retrying | C T Retrying // Discover, no wake";
+        "R F Retrying | X F Retrying | C T Retrying // Discover, no wake";
+    issuer_wants_patience: World::fresh().undiscovered(Reason::Throttled, 1), at minute 0 =>
+        "R F Throttled | X F Throttled | C T Throttled // Rest, wake after 60 s";
     issuer_is_wrong: World::fresh().undiscovered(Reason::EndpointUnusable, 1), at minute 0 =>
-        "R F EndpointUnusable | S T EndpointUnusable // Rest, wake after 60 s";
+        "R F EndpointUnusable | X F EndpointUnusable | S T EndpointUnusable // Rest, wake after 60 s";
     issuer_cannot_be_asked_and_the_token_is_valid: hour().ready_before().undiscovered(Reason::Retrying, 100), at minute 10 =>
         "R T Fresh | A T Stored | X F Retrying // Rest, wake after 3000 s";
     issuer_cannot_be_asked_and_the_token_has_expired: hour().ready_before().undiscovered(Reason::Retrying, 100), at minute 60 =>
-        "R F Retrying | A T Stored | X T Refreshed // Rest, wake after 2400 s";
-    issuer_is_not_asked_for_a_suspended_asset: World { discovery: Discovery::Due, ..World::fresh().undiscovered(Reason::Pending, 1).suspended() }, at minute 0 =>
+        "R F TokenExpired | A T Stored | X F Retrying // Rest, wake after 2400 s";
+    issuer_is_not_asked_for_a_suspended_asset: World { discovery: Discovery::Due, ..World::fresh().undiscovered(Reason::Suspended, 1).suspended() }, at minute 0 =>
         "R F Suspended // Rest, no wake";
 
     first_token_fails_and_may_pass: World::fresh().failed(FailureClass::Retry, Reason::Retrying, minute(0)), at minute 0 =>
@@ -130,6 +135,14 @@ rows! {
         "R F HostNotAllowed | A T Stored | X T Refreshed | S T HostNotAllowed // Rest, no wake";
     new_asset_with_an_invalid_spec: World::fresh().refused_spec(Reason::InvalidSpec), at minute 0 =>
         "R F InvalidSpec | S T InvalidSpec // Rest, no wake";
+    provider_not_allowed: hour().refused_spec(Reason::ProviderNotAllowed), at minute 50 =>
+        "R F ProviderNotAllowed | A T Stored | X T Refreshed | S T ProviderNotAllowed // Rest, no wake";
+    provider_not_ready_while_the_token_is_valid: hour().refused_spec(Reason::ProviderNotReady), at minute 50 =>
+        "R T Fresh | A T Stored | X F ProviderNotReady // Rest, wake after 600 s";
+    provider_not_ready_after_the_token_expired: hour().refused_spec(Reason::ProviderNotReady), at minute 60 =>
+        "R F ProviderNotReady | A T Stored | X F ProviderNotReady | S T ProviderNotReady // Rest, no wake";
+    new_asset_whose_provider_is_not_ready: World::fresh().refused_spec(Reason::ProviderNotReady), at minute 0 =>
+        "R F ProviderNotReady | X F ProviderNotReady | S T ProviderNotReady // Rest, no wake";
     secret_conflict: World { token: foreign(Handover::None), ..hour() }, at minute 50 =>
         "R F SecretConflict | A T Stored | X T Refreshed | S T SecretConflict // Rest, no wake";
     secret_conflict_of_the_grant: World { grant: foreign(Handover::None), ..rotating_hour() }, at minute 50 =>

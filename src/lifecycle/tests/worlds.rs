@@ -6,9 +6,10 @@ use crate::{
     api::{EmailAssetStatus, FailureClass, Reason, Rotation, SignInStatus},
     lifecycle::{
         Account, Activity, Attempt, AttemptHolder, Binding, DeviceAuthorization, Discovery, Failure, Farewell,
-        Fingerprint, Generation, GrantSecret, Handover, Hold, Input, InputVersion, InputsSeen, Lifetime, Names, Plan,
-        PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot,
-        Source, TokenSecret, Upkeep, Verdict, World, decide, note_failure, note_success, status,
+        Fingerprint, Generation, GrantSecret, Handover, Hold, Input, InputVersion, InputsSeen, Lifetime, Limits, Names,
+        Plan, PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay,
+        Slot, Source, TokenSecret, Upkeep, Verdict, World, decide, note_failure, note_success, status,
+        suspended_undiscovered,
     },
 };
 
@@ -27,8 +28,10 @@ pub(super) const ENDPOINT: &str = "https://oauth2.googleapis.com";
 pub(super) fn plan() -> Plan {
     Plan {
         token_endpoint: ENDPOINT.to_owned(),
+        question: None,
         rotation: Rotation::None,
         reuse_grace: None,
+        limits: Limits::default(),
         renew_before: None,
         retention: Retention::Stays,
         farewell: Farewell::Silent,
@@ -63,6 +66,7 @@ pub(super) fn binding(client: &str) -> Binding {
     Binding {
         token_endpoint: ENDPOINT.to_owned(),
         client_id: client.to_owned(),
+        question: None,
     }
 }
 
@@ -288,7 +292,10 @@ impl World {
     pub(super) fn undiscovered(mut self, reason: Reason, again: i64) -> Self {
         self.plan = Err(PlanRefusal {
             reason,
-            message: "What the issuer https://id.example.com says about itself could not be read: id.example.com answered with HTTP 503. It is asked again.".to_owned(),
+            message: match reason {
+                Reason::Suspended => suspended_undiscovered("helpdesk/support"),
+                _ => "What the issuer https://id.example.com says about itself could not be read: id.example.com answered with HTTP 503. It is asked again.".to_owned(),
+            },
         });
         self.discovery = Discovery::Failed { again: minute(again) };
         self
@@ -311,6 +318,7 @@ impl World {
             account: None,
             upkeep: Upkeep::Rotating,
             request: None,
+            ends: None,
         };
         let mut published = record.clone();
         if rotates {

@@ -1,7 +1,8 @@
 use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use proptest::prelude::*;
 
-use super::super::classify::{Cause, Class, FIELD, RFC};
+use super::super::classify::{Cause, Class};
+use super::super::situation::Circumstance;
 use super::*;
 
 const OK: Expected = Expected::Token(Some(3600));
@@ -12,11 +13,11 @@ enum Expected {
     Refusal(Class, Cause, &'static str),
 }
 
-fn parse_body(status: u16, body: &[u8]) -> Result<Answer, Refusal> {
+fn parse_body(status: u16, body: &[u8]) -> Result<Answer, Box<Refusal>> {
     parse_with(status, &HeaderMap::new(), body, &SecretsInPlay::default())
 }
 
-fn parse_with(status: u16, headers: &HeaderMap, body: &[u8], sent: &SecretsInPlay) -> Result<Answer, Refusal> {
+fn parse_with(status: u16, headers: &HeaderMap, body: &[u8], sent: &SecretsInPlay) -> Result<Answer, Box<Refusal>> {
     let now = "2026-11-25T12:00:00Z".parse().unwrap();
     parse(
         &Received {
@@ -27,11 +28,42 @@ fn parse_with(status: u16, headers: &HeaderMap, body: &[u8], sent: &SecretsInPla
             now,
         },
         sent,
+        &Situation::default(),
     )
 }
 
+/// What this answer means in this dialect.
+pub(crate) fn refused_at(dialect: Dialect, status: u16, body: &[u8]) -> Refusal {
+    let headers = HeaderMap::new();
+    let received = Received {
+        status,
+        headers: &headers,
+        body,
+        completeness: Completeness::Whole,
+        now: "2026-11-25T12:00:00Z".parse().unwrap(),
+    };
+    *parse(&received, &SecretsInPlay::default(), &Situation::speaking(dialect)).unwrap_err()
+}
+
+/// The row that this answer meets.
+pub(crate) fn row_of(dialect: Dialect, status: u16, body: &str, when: &[Circumstance]) -> Option<&'static Row> {
+    let situation = Situation {
+        dialect,
+        circumstances: when.to_vec(),
+    };
+    let headers = HeaderMap::new();
+    let received = Received {
+        status,
+        headers: &headers,
+        body: body.as_bytes(),
+        completeness: Completeness::Whole,
+        now: "2026-11-25T12:00:00Z".parse().unwrap(),
+    };
+    parse(&received, &SecretsInPlay::default(), &situation).err()?.row
+}
+
 fn refused(status: u16, body: &str) -> Refusal {
-    parse_body(status, body.as_bytes()).unwrap_err()
+    *parse_body(status, body.as_bytes()).unwrap_err()
 }
 
 #[rustfmt::skip]
@@ -182,20 +214,6 @@ fn no_status_and_no_unknown_code_asks_a_person_to_sign_in() {
 }
 
 #[test]
-fn the_tables_name_every_code_once_and_in_lower_case() {
-    for (index, rule) in RFC.iter().enumerate() {
-        assert!(
-            RFC.iter().skip(index + 1).all(|other| other.error != rule.error),
-            "{}",
-            rule.error
-        );
-    }
-    for rule in FIELD.iter().chain(RFC) {
-        assert_eq!(rule.error, rule.error.to_ascii_lowercase());
-    }
-}
-
-#[test]
 fn json_nested_without_end_is_not_json() {
     for bomb in [
         "[".repeat(200_000),
@@ -336,6 +354,7 @@ fn a_complete_object_is_an_answer_even_if_the_connection_broke_after_it() {
                 now,
             },
             &SecretsInPlay::default(),
+            &Situation::default(),
         )
     };
     assert!(parse(br#"{"access_token":"at","refresh_token":"rt"}"#, Completeness::CutOff).is_ok());
@@ -378,5 +397,29 @@ proptest! {
         let body = Value::Object(body).to_string();
         let printed = format!("{:?}", parse_body(status, &body.as_bytes()[..cut.min(body.len())]));
         assert_no_part_of(&token, &printed);
+    }
+}
+
+#[test]
+fn how_long_the_refresh_token_lives_is_read_under_both_names_and_never_guessed() {
+    let life = |member: &str| {
+        let body = format!(r#"{{"access_token":"at","expires_in":300{member}}}"#);
+        parse_body(200, body.as_bytes()).unwrap().refresh_token_life
+    };
+    let seconds = |count| Some(Stated::In(SignedDuration::from_secs(count)));
+    assert_eq!(life(r#","refresh_token_expires_in":604799"#), seconds(604_799));
+    assert_eq!(life(r#","refresh_expires_in":"1800""#), seconds(1800));
+    assert_eq!(life(r#","refresh_expires_in":0"#), Some(Stated::Never));
+    for nothing in [
+        "",
+        r#","refresh_token_expires_in":0"#,
+        r#","refresh_token_expires_in":-1"#,
+        r#","refresh_expires_in":-1"#,
+        r#","refresh_expires_in":null"#,
+        r#","refresh_token_expires_in":"soon""#,
+        r#","refresh_token_expires_in":1e300"#,
+        r#","refresh_token_expires_in":1798761600000"#,
+    ] {
+        assert_eq!(life(nothing), None, "{nothing}");
     }
 }

@@ -50,7 +50,7 @@ fn poll(server: &Server, authentication: ClientAuthentication) -> DevicePoll {
 async fn begin(body: &str) -> Result<DeviceAuthorization, DeviceFailure> {
     let server = Server::start(vec![ok_json(body)]).await;
     client()
-        .begin_device(&request(&server, ClientAuthentication::None))
+        .begin_device(&request(&server, ClientAuthentication::None), &Situation::default())
         .await
 }
 
@@ -80,7 +80,10 @@ async fn asking_for_a_code_is_exactly_this() {
         (ClientAuthentication::ClientSecretBasic, BASIC, scope.to_owned()),
     ] {
         let server = Server::start(vec![ok_json(GIVEN)]).await;
-        let given = client().begin_device(&request(&server, authentication)).await.unwrap();
+        let given = client()
+            .begin_device(&request(&server, authentication), &Situation::default())
+            .await
+            .unwrap();
         assert_eq!(
             given.device_code.expose_secret(),
             "GmRhmhcxhwAzkoEqiMEg_DnyEysNkuNhszIySk9eS"
@@ -111,7 +114,9 @@ async fn asking_whether_the_person_is_done_is_exactly_this() {
             r#"{"access_token":"new-access-token","refresh_token":"r","id_token":"a.b.c"}"#,
         )])
         .await;
-        let polled = client().poll_device(&poll(&server, authentication)).await;
+        let polled = client()
+            .poll_device(&poll(&server, authentication), &Situation::default())
+            .await;
         let DevicePolled::Answered(answer) = polled else {
             panic!("{polled:?}")
         };
@@ -210,7 +215,10 @@ async fn a_server_that_gives_no_code_says_why() {
     let server = |step| async move {
         let server = Server::start(vec![step]).await;
         client()
-            .begin_device(&request(&server, ClientAuthentication::ClientSecretPost))
+            .begin_device(
+                &request(&server, ClientAuthentication::ClientSecretPost),
+                &Situation::default(),
+            )
             .await
     };
     for (status, body, cause) in [
@@ -257,7 +265,9 @@ async fn a_server_that_gives_no_code_says_why() {
 /// What each answer means, as a word.
 async fn polled(status: &str, body: &str) -> String {
     let server = Server::start(vec![Step::Answer(response(status, "", body))]).await;
-    let polled = client().poll_device(&poll(&server, ClientAuthentication::None)).await;
+    let polled = client()
+        .poll_device(&poll(&server, ClientAuthentication::None), &Situation::default())
+        .await;
     assert!(!format!("{polled:?}").contains("GmRhmhcxhwAzkoEqiMEg"));
     match polled {
         DevicePolled::Refused(refusal) => format!("Refused {:?} {}", refusal.class, refusal.cause),
@@ -304,8 +314,14 @@ async fn each_answer_to_the_question_has_its_meaning() {
 async fn a_question_that_does_not_arrive_can_be_asked_again() {
     let server = Server::start(vec![Step::Reset]).await;
     let mut poll = poll(&server, ClientAuthentication::None);
-    assert!(matches!(client().poll_device(&poll).await, DevicePolled::Unknown(_)));
+    assert!(matches!(
+        client().poll_device(&poll, &Situation::default()).await,
+        DevicePolled::Unknown(_)
+    ));
     poll.certificate_authority = None;
-    assert!(matches!(client().poll_device(&poll).await, DevicePolled::NotSent(_)));
+    assert!(matches!(
+        client().poll_device(&poll, &Situation::default()).await,
+        DevicePolled::NotSent(_)
+    ));
     assert_eq!(server.request_count(), 1, "each call asks once");
 }

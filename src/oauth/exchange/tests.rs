@@ -65,7 +65,10 @@ async fn the_request_on_the_wire_is_exactly_this() {
     ] {
         let server = Server::start(vec![ok_json(TOKEN)]).await;
         let outcome = client()
-            .exchange(&exchange(&server, path, authentication, redirect_uri))
+            .exchange(
+                &exchange(&server, path, authentication, redirect_uri),
+                &Situation::default(),
+            )
             .await;
         let Outcome::Answered(answer) = outcome else {
             panic!("{outcome:?}")
@@ -109,7 +112,7 @@ async fn a_code_that_is_refused_repeats_no_secret() {
         "https://mail.example.com/cb",
     );
     let mut printed = format!("{exchange:?}");
-    let outcome = client.exchange(&exchange).await;
+    let outcome = client.exchange(&exchange, &Situation::default()).await;
     write!(printed, "{outcome:?}").unwrap();
     let Outcome::Refused(refusal) = outcome else {
         panic!("{outcome:?}")
@@ -118,12 +121,17 @@ async fn a_code_that_is_refused_repeats_no_secret() {
         (refusal.class, refusal.cause, refusal.description),
         (Class::Reauthorize, Cause::InvalidGrant, None)
     );
-    let outcome = client.exchange(&exchange).await;
+    let outcome = client.exchange(&exchange, &Situation::default()).await;
     let Outcome::Unknown(failure) = &outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!(failure.kind, FailureKind::Reset);
-    write!(printed, "{outcome:?}{:?}", client.exchange(&exchange).await).unwrap();
+    write!(
+        printed,
+        "{outcome:?}{:?}",
+        client.exchange(&exchange, &Situation::default()).await
+    )
+    .unwrap();
     for secret in ["4/0AY0e", "dBjftJ", "GOCSPX", "new-access", "new-refresh", "aGVhZA"] {
         assert!(!printed.contains(secret), "{secret} in {printed}");
     }
@@ -134,7 +142,7 @@ async fn a_code_that_is_refused_repeats_no_secret() {
 async fn a_redirect_uri_that_is_none_is_not_sent() {
     let server = Server::start(vec![ok_json(TOKEN)]).await;
     let exchange = exchange(&server, "/token", ClientAuthentication::None, "callback");
-    let outcome = client().exchange(&exchange).await;
+    let outcome = client().exchange(&exchange, &Situation::default()).await;
     let Outcome::NotSent(failure) = &outcome else {
         panic!("{outcome:?}")
     };
@@ -148,7 +156,7 @@ async fn something_else_under_the_name_of_an_id_token_is_none() {
         let body = format!(r#"{{"access_token":"new-access-token","id_token":{id_token}}}"#);
         let server = Server::start(vec![ok_json(&body)]).await;
         let exchange = exchange(&server, "/token", ClientAuthentication::None, "http://127.0.0.1:1/");
-        let outcome = client().exchange(&exchange).await;
+        let outcome = client().exchange(&exchange, &Situation::default()).await;
         let Outcome::Answered(answer) = outcome else {
             panic!("{outcome:?}")
         };

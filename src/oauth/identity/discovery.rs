@@ -10,7 +10,7 @@ use super::documents::{self, Document, DocumentError};
 use crate::oauth::answer;
 use crate::oauth::certificates::CaBundle;
 use crate::oauth::redeem::TokenClient;
-use crate::provider::{Discovered, UnusableMetadata};
+use crate::provider::{Discovered, NamesIssuer, UnusableMetadata};
 
 /// What an issuer says about itself. Nothing here has been checked against [`crate::provider::HostPolicy`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Metadata {
     pub keys_url: Option<Url>,
     /// Where a bearer of an access token learns whose it is.
     pub userinfo_url: Option<Url>,
+    /// Whether each authorization response names the issuer (RFC 9207 section 3).
+    pub names_issuer: NamesIssuer,
     /// Where the rest of OAuth is.
     pub endpoints: Result<Discovered, UnusableMetadata>,
     /// Scopes it knows; empty where it does not say. At most 256.
@@ -45,6 +47,12 @@ pub enum Undiscovered {
 }
 
 impl Undiscovered {
+    /// Whether the server asked for patience.
+    #[must_use]
+    pub const fn is_throttling(&self) -> bool {
+        matches!(self, Self::Document(DocumentError::Status { status: 429, .. }))
+    }
+
     /// Whether it may go away by itself.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
@@ -153,6 +161,7 @@ fn metadata(issuer: &str, document: &Map<String, Value>) -> Metadata {
         issuer: issuer.to_owned(),
         keys_url: url("jwks_uri"),
         userinfo_url: url("userinfo_endpoint"),
+        names_issuer: NamesIssuer::of_metadata(document),
         endpoints: Discovered::of_metadata(issuer, document),
         scopes_supported: scopes
             .into_iter()

@@ -41,6 +41,7 @@ fn answer(id_token: Option<&str>) -> Answer {
         refresh_token: None,
         id_token: id_token.map(SecretString::from),
         expires_in: None,
+        refresh_token_life: None,
         token_type: "Bearer".to_owned(),
         scopes: None,
         date: None,

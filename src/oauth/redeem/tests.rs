@@ -52,7 +52,10 @@ fn redemption(token_endpoint: Url, authority: Option<CaBundle>) -> Redemption {
 
 async fn redeem_at(server: &Server, settings: HttpSettings) -> Outcome {
     client(settings)
-        .redeem(&redemption(server.url("localhost"), Some(server.authority.clone())))
+        .redeem(
+            &redemption(server.url("localhost"), Some(server.authority.clone())),
+            &Situation::default(),
+        )
         .await
 }
 
@@ -118,7 +121,10 @@ async fn a_second_redemption_uses_the_connection_of_the_first() {
     for _ in 0..2 {
         answered(
             client
-                .redeem(&redemption(server.url("localhost"), Some(server.authority.clone())))
+                .redeem(
+                    &redemption(server.url("localhost"), Some(server.authority.clone())),
+                    &Situation::default(),
+                )
                 .await,
         );
     }
@@ -254,8 +260,11 @@ async fn a_reset_on_a_reused_connection_is_not_retried_either() {
     let server = Server::start(vec![ok_json(TOKEN), Step::Reset, ok_json(TOKEN)]).await;
     let client = client(settings());
     let redemption = redemption(server.url("localhost"), Some(server.authority.clone()));
-    answered(client.redeem(&redemption).await);
-    assert_eq!(unknown(client.redeem(&redemption).await).kind, FailureKind::Reset);
+    answered(client.redeem(&redemption, &Situation::default()).await);
+    assert_eq!(
+        unknown(client.redeem(&redemption, &Situation::default()).await).kind,
+        FailureKind::Reset
+    );
     assert_eq!((*server.connections.lock().unwrap(), server.request_count()), (1, 2));
 }
 
@@ -286,7 +295,11 @@ async fn a_refused_connection_is_not_sent() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let url = Url::parse(&format!("https://127.0.0.1:{port}/token")).unwrap();
-    let failure = not_sent(client(settings()).redeem(&redemption(url, None)).await);
+    let failure = not_sent(
+        client(settings())
+            .redeem(&redemption(url, None), &Situation::default())
+            .await,
+    );
     assert_eq!((failure.kind, failure.class()), (FailureKind::Connect, Class::Retry));
     assert!(
         failure
@@ -309,7 +322,11 @@ async fn a_host_that_takes_the_connection_and_no_tls_is_not_sent() {
         ..settings()
     };
     for settings in [impatient, hurried()] {
-        let failure = not_sent(client(settings).redeem(&redemption(url.clone(), None)).await);
+        let failure = not_sent(
+            client(settings)
+                .redeem(&redemption(url.clone(), None), &Situation::default())
+                .await,
+        );
         assert_eq!(
             (failure.kind, failure.class()),
             (FailureKind::ConnectTimeout, Class::Retry)
@@ -320,7 +337,11 @@ async fn a_host_that_takes_the_connection_and_no_tls_is_not_sent() {
             drop(stream);
         }
     });
-    let failure = not_sent(client(settings()).redeem(&redemption(url, None)).await);
+    let failure = not_sent(
+        client(settings())
+            .redeem(&redemption(url, None), &Situation::default())
+            .await,
+    );
     assert_eq!(failure.class(), Class::Retry, "{failure:?}");
     accepted.abort();
 }
@@ -330,13 +351,21 @@ async fn a_certificate_for_another_name_or_of_a_stranger_is_not_sent() {
     let server = Server::start(vec![ok_json(TOKEN)]).await;
     let client = client(settings());
     let authority = Some(server.authority.clone());
-    let wrong_name = not_sent(client.redeem(&redemption(server.url("127.0.0.1"), authority)).await);
+    let wrong_name = not_sent(
+        client
+            .redeem(&redemption(server.url("127.0.0.1"), authority), &Situation::default())
+            .await,
+    );
     assert_eq!(
         (wrong_name.kind, wrong_name.class()),
         (FailureKind::Certificate, Class::AdminConfig),
         "{wrong_name}"
     );
-    let stranger = not_sent(client.redeem(&redemption(server.url("localhost"), None)).await);
+    let stranger = not_sent(
+        client
+            .redeem(&redemption(server.url("localhost"), None), &Situation::default())
+            .await,
+    );
     assert_eq!(stranger.kind, FailureKind::Certificate, "{stranger}");
     assert_eq!(server.request_count(), 0);
 }
@@ -350,7 +379,7 @@ async fn a_ca_bundle_of_the_operator_is_trusted_for_all() {
     };
     answered(
         client(settings)
-            .redeem(&redemption(server.url("localhost"), None))
+            .redeem(&redemption(server.url("localhost"), None), &Situation::default())
             .await,
     );
 }
@@ -361,10 +390,17 @@ async fn a_ca_bundle_of_one_asset_is_not_trusted_for_another() {
     let client = client(settings());
     answered(
         client
-            .redeem(&redemption(server.url("localhost"), Some(server.authority.clone())))
+            .redeem(
+                &redemption(server.url("localhost"), Some(server.authority.clone())),
+                &Situation::default(),
+            )
             .await,
     );
-    let other = not_sent(client.redeem(&redemption(server.url("localhost"), None)).await);
+    let other = not_sent(
+        client
+            .redeem(&redemption(server.url("localhost"), None), &Situation::default())
+            .await,
+    );
     assert_eq!(other.kind, FailureKind::Certificate);
 }
 
@@ -386,7 +422,10 @@ async fn loopback_is_refused_by_default_however_it_is_written() {
     ] {
         let failure = not_sent(
             client
-                .redeem(&redemption(server.url(host), Some(server.authority.clone())))
+                .redeem(
+                    &redemption(server.url(host), Some(server.authority.clone())),
+                    &Situation::default(),
+                )
                 .await,
         );
         assert_eq!(
@@ -447,7 +486,11 @@ async fn plain_http_and_names_in_the_url_are_refused() {
         format!("https://user@localhost:{}/token", server.port),
         format!("https://:password@localhost:{}/token", server.port),
     ] {
-        let failure = not_sent(client.redeem(&redemption(Url::parse(&url).unwrap(), None)).await);
+        let failure = not_sent(
+            client
+                .redeem(&redemption(Url::parse(&url).unwrap(), None), &Situation::default())
+                .await,
+        );
         assert_eq!(
             (failure.kind, failure.class()),
             (FailureKind::Endpoint, Class::AdminConfig),
@@ -469,7 +512,10 @@ async fn a_proxy_may_have_any_address_and_resolves_the_name_itself() {
     });
     answered(
         client
-            .redeem(&redemption(server.url("token.test"), Some(server.authority.clone())))
+            .redeem(
+                &redemption(server.url("token.test"), Some(server.authority.clone())),
+                &Situation::default(),
+            )
             .await,
     );
     assert_eq!(
@@ -479,7 +525,10 @@ async fn a_proxy_may_have_any_address_and_resolves_the_name_itself() {
 
     let literal = not_sent(
         client
-            .redeem(&redemption(server.url("127.0.0.1"), Some(server.authority.clone())))
+            .redeem(
+                &redemption(server.url("127.0.0.1"), Some(server.authority.clone())),
+                &Situation::default(),
+            )
             .await,
     );
     assert_eq!(literal.kind, FailureKind::BlockedAddress);
@@ -522,7 +571,11 @@ async fn child_that_reads_its_environment() {
     let endpoint = std::env::var("TEST_TOKEN_ENDPOINT").expect("only for that test");
     install_tls_provider();
     let client = TokenClient::new(HttpSettings::default()).unwrap();
-    answered(client.redeem(&redemption(Url::parse(&endpoint).unwrap(), None)).await);
+    answered(
+        client
+            .redeem(&redemption(Url::parse(&endpoint).unwrap(), None), &Situation::default())
+            .await,
+    );
 }
 
 #[tokio::test]
@@ -533,7 +586,7 @@ async fn a_proxy_that_refuses_is_not_sent_and_its_password_is_not_printed() {
     drop(listener);
     let client = client(HttpSettings { proxy, ..settings() });
     let url = Url::parse("https://token.test/token").unwrap();
-    let failure = not_sent(client.redeem(&redemption(url, None)).await);
+    let failure = not_sent(client.redeem(&redemption(url, None), &Situation::default()).await);
     assert_eq!(failure.kind, FailureKind::Connect);
     let printed = format!("{client:?} {failure:?} {failure}");
     assert!(!printed.contains("pr0xy-passw0rd"), "{printed}");
@@ -543,14 +596,17 @@ async fn a_proxy_that_refuses_is_not_sent_and_its_password_is_not_printed() {
 fn a_redemption_can_run_as_a_task_of_its_own() {
     fn assert_send<T: Send>(_: T) {}
     let client = client(settings());
-    assert_send(client.redeem(&redemption(Url::parse("https://id.example.com/token").unwrap(), None)));
+    assert_send(client.redeem(
+        &redemption(Url::parse("https://id.example.com/token").unwrap(), None),
+        &Situation::default(),
+    ));
 }
 
 #[tokio::test]
 async fn a_request_that_cannot_be_written_is_our_bug() {
     let mut redemption = redemption(Url::parse("https://id.example.com/token").unwrap(), None);
     redemption.extra_parameters = vec![("refresh_token".to_owned(), "x".to_owned())];
-    let failure = not_sent(client(settings()).redeem(&redemption).await);
+    let failure = not_sent(client(settings()).redeem(&redemption, &Situation::default()).await);
     assert_eq!((failure.kind, failure.class()), (FailureKind::Request, Class::Bug));
 }
 
@@ -567,7 +623,7 @@ async fn nothing_that_can_be_printed_holds_a_secret() {
     let redemption = redemption(server.url("localhost"), Some(server.authority.clone()));
     let mut printed = format!("{client:?} {redemption:?}");
     for _ in 0..3 {
-        write!(printed, "{:?}", client.redeem(&redemption).await).unwrap();
+        write!(printed, "{:?}", client.redeem(&redemption, &Situation::default()).await).unwrap();
     }
     for secret in [
         "the-client-secret",

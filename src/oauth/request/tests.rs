@@ -1,4 +1,6 @@
 use super::*;
+use crate::oauth::SigningKey;
+use crate::oauth::assertion::tests::{parts, rsa_pem, rsa_signed};
 
 fn redemption() -> Redemption {
     Redemption {
@@ -12,6 +14,17 @@ fn redemption() -> Redemption {
         scopes: None,
         extra_parameters: Vec::new(),
         certificate_authority: None,
+    }
+}
+
+fn parameters(request: &HttpRequest) -> Vec<(String, String)> {
+    form_urlencoded::parse(request.body()).into_owned().collect()
+}
+
+fn client_with(authentication: ClientAuthentication) -> ClientCredentials {
+    ClientCredentials {
+        authentication,
+        ..redemption().client
     }
 }
 
@@ -110,4 +123,66 @@ fn method_path_and_headers_are_those_of_the_rfc() {
 fn a_redemption_prints_no_secret() {
     let printed = format!("{:?}", redemption());
     assert!(!printed.contains("r+t") && !printed.contains("p+w"), "{printed}");
+}
+
+/// However a token is asked for, the client proves itself in the same way.
+#[test]
+fn every_request_carries_the_assertion_of_a_client_that_has_one() {
+    let endpoint = Url::parse("https://id.example.com/token").unwrap();
+    let key = SigningKey::from_pem(&rsa_pem()).unwrap();
+    let signing = ClientAuthentication::PrivateKeyJwt(ClientKey {
+        key,
+        audience: endpoint.clone(),
+    });
+    for authentication in [signing, ClientAuthentication::Federated("head.body.signature".into())] {
+        let client = client_with(authentication.clone());
+        let requests = [
+            write(&with(authentication)).unwrap(),
+            write_code(&CodeExchange {
+                token_endpoint: endpoint.clone(),
+                client: client.clone(),
+                code: "code".into(),
+                verifier: "verifier-verifier-verifier-verifier-verifier".into(),
+                redirect_uri: "http://127.0.0.1:1/".to_owned(),
+                certificate_authority: None,
+            })
+            .unwrap(),
+            write_device_start(&DeviceRequest {
+                device_authorization_endpoint: Url::parse("https://id.example.com/device").unwrap(),
+                client: client.clone(),
+                scopes: vec!["mail".to_owned()],
+                certificate_authority: None,
+            })
+            .unwrap(),
+            write_device_poll(&DevicePoll {
+                token_endpoint: endpoint.clone(),
+                client: client.clone(),
+                device_code: "device".into(),
+                certificate_authority: None,
+            })
+            .unwrap(),
+            write_client_credentials(&endpoint, &client, &["mail".to_owned()]).unwrap(),
+        ];
+        for request in &requests {
+            let sent = parameters(request);
+            let of = |name: &str| {
+                let found: Vec<_> = sent.iter().filter(|(found, _)| found == name).collect();
+                assert!(found.len() <= 1, "{name} is sent once");
+                found.first().map(|(_, value)| value.as_str())
+            };
+            assert_eq!(of("client_assertion_type"), Some(ASSERTION_TYPE));
+            assert_eq!(of("client_id"), Some("client:id é"));
+            assert_eq!(of("client_secret"), None);
+            assert_eq!(request.headers().get(http::header::AUTHORIZATION), None);
+            let assertion = of("client_assertion").unwrap();
+            assert!(assertion == "head.body.signature" || rsa_signed(assertion));
+            if assertion != "head.body.signature" {
+                let claims: serde_json::Value = serde_json::from_str(&parts(assertion)[1]).unwrap();
+                assert_eq!(
+                    claims["aud"], "https://id.example.com/token",
+                    "also at the device endpoint"
+                );
+            }
+        }
+    }
 }

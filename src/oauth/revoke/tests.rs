@@ -25,7 +25,7 @@ async fn revoke(server: &Server, authentication: ClientAuthentication) -> Result
         refresh_token: SecretString::from("the/refresh+token="),
         certificate_authority: Some(server.authority.clone()),
     };
-    client.revoke(&revocation).await
+    client.revoke(&revocation, &Situation::default()).await
 }
 
 fn last_request(server: &Server) -> String {

@@ -45,7 +45,7 @@ fn each_problem_says_where_it_is_what_was_found_and_what_is_accepted() {
     for (change, problem) in [
         (
             ("grant: AuthorizationCode", "grant: AuthorisationCode"),
-            "spec.oauth2.grant: is \"AuthorisationCode\", accepted is one of AuthorizationCode, DeviceCode, RefreshToken (did you mean AuthorizationCode?)",
+            "spec.oauth2.grant: is \"AuthorisationCode\", accepted is one of AuthorizationCode, DeviceCode, RefreshToken, ClientCredentials, JWTBearer (did you mean AuthorizationCode?)",
         ),
         (
             ("provider: google", "Provider: google"),
@@ -134,6 +134,22 @@ fn one_bad_document_hides_no_other_and_lists_are_opened() {
     assert!(
         found.problems[1].starts_with("assets.yaml: document 3 (line 13), EmailAsset helpdesk/support: spec.email")
     );
+}
+
+/// Also where no address of sign-in pages is given.
+#[test]
+fn a_token_that_opens_more_than_one_mailbox_is_told_of() {
+    let own = GOOD.replace("  provider: google\n", "").replace(
+        "grant: AuthorizationCode",
+        "grant: ClientCredentials\n    tokenURL: https://id.example.com/token",
+    );
+    let found = checked(&own);
+    assert_eq!(found.problems, Vec::<String>::new());
+    assert!(
+        found.advice[0].contains("may open more than support@example.com"),
+        "{found:?}"
+    );
+    assert_eq!(checked(GOOD).advice, Vec::<String>::new());
 }
 
 proptest::proptest! {

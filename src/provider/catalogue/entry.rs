@@ -385,6 +385,9 @@ pub struct RefreshTokenLife {
     /// It ends then, used or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<Period>,
+    /// It ends with another token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lives_as: Option<LivesAs>,
     /// The same while the app is in testing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub while_testing: Option<Period>,
@@ -394,6 +397,13 @@ pub struct RefreshTokenLife {
     /// What else ends one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ends_with: Vec<String>,
+}
+
+/// Another token that lives as long as a refresh token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+pub enum LivesAs {
+    /// The access token of the same answer.
+    AccessToken,
 }
 
 /// A provider's mail server.

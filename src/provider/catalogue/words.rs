@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Confidence, Entry, EntryIdentity, EntryServer, Parameter, SameAccessToken, SendScope, WayToToken};
+use super::{
+    Confidence, Entry, EntryIdentity, EntryServer, LivesAs, Parameter, SameAccessToken, SendScope, WayToToken,
+};
 use crate::api::{ClientAuthentication, Grant, Rotation};
 
 /// One thing that is known about a provider.
@@ -69,8 +71,6 @@ pub fn manifest(key: &str, entry: &Entry) -> Option<String> {
     }
     if entry.is_of_ones_own() {
         set("issuer", json!("https://id.example.com"));
-        set("authorizationURL", json!("https://id.example.com/authorize"));
-        set("tokenURL", json!("https://id.example.com/token"));
     }
     let manifest = json!({
         "apiVersion": "emailasset.dev/v1alpha1",
@@ -206,6 +206,14 @@ impl Told<'_> {
             "deviceAuthorizationURL",
             entry.device_authorization_url.clone(),
         );
+        self.say_if(
+            "code and secret",
+            "deviceCodeWithoutSecret",
+            entry
+                .device_code_without_secret
+                .as_ref()
+                .map(|what| format!("a sign-in with a code needs a client without a secret; with one {what}")),
+        );
         self.say_if("revocation endpoint", "revocationURL", entry.revocation_url.clone());
         if !entry.more_token_hosts.is_empty() {
             let hosts = entry.more_token_hosts.join(", ");
@@ -290,6 +298,9 @@ impl Told<'_> {
         let life = &self.entry.refresh_token;
         let mut parts = Vec::new();
         parts.extend(life.lifetime.map(|period| format!("ends after {period}")));
+        if life.lives_as == Some(LivesAs::AccessToken) {
+            parts.push("lives as long as the access token that came with it".to_owned());
+        }
         parts.extend(
             life.max_idle
                 .map(|period| format!("dies when it is not used for {period}")),

@@ -43,7 +43,7 @@ pub(super) struct Known<'a> {
 pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catalogue) -> Result<SignIn, ResolveError> {
     let oauth2 = &spec.oauth2;
     let (authorization_url, device_authorization_url) = match oauth2.grant {
-        Grant::RefreshToken => return Ok(SignIn::default()),
+        Grant::RefreshToken | Grant::ClientCredentials | Grant::JwtBearer => return Ok(SignIn::default()),
         Grant::AuthorizationCode => (Some(authorization_url(oauth2, known)?), None),
         Grant::DeviceCode => (None, Some(device_authorization_url(oauth2, known)?)),
     };

@@ -191,6 +191,9 @@ fn metadata_that_could_not_be_called_are_refused() {
         "https://id.example.com/token#x",
         "https://id.example.com\\@trap.example.com/token",
         "https:///token",
+        "https:id.example.com/token",
+        "https:/id.example.com/token",
+        "HTTPS://id.example.com/token",
         "file:///etc/passwd",
         "token",
         "",
@@ -236,6 +239,42 @@ fn endpoints_at_other_hosts_get_nothing() {
     );
     let moved = resolved(&code, &found(json!({"revocation_endpoint": trap})));
     assert_eq!(moved.revocation_url, None);
+}
+
+#[test]
+fn whoever_may_not_read_the_secrets_does_not_choose_who_is_asked() {
+    let named = InputSecret {
+        hosts: Some("id.example.com"),
+        ..CLIENT
+    };
+    assert_eq!(check_issuer_host(ISSUER, &[named]), Ok(()));
+    assert_eq!(check_issuer_host(ISSUER, &[]), Ok(()), "nothing could be sent");
+    let refusal = check_issuer_host(ISSUER, &[named, SEED]).unwrap_err();
+    assert_eq!(refusal.0.len(), 1, "each Secret speaks for itself: {refusal}");
+    for issuer in [
+        "https://trap.example.com",
+        "https://id.example.com.trap.example.com/realms/mail",
+        "https://id.example.com@trap.example.com",
+    ] {
+        assert!(check_issuer_host(issuer, &[named]).is_err(), "{issuer}");
+    }
+}
+
+#[test]
+fn an_issuer_of_an_email_provider_frees_its_own_host_alone() {
+    let spec = issuer_alone("AuthorizationCode", json!({}));
+    let under = |over: Value| resolve_under("corp", &spec, catalogue(), Some(&found(over))).unwrap();
+    let own = under(json!({}));
+    assert_eq!(check_hosts(&own, &[CLIENT]), Ok(()));
+    assert_eq!(own.sign_in.callback_key, "p-corp");
+    let elsewhere = under(json!({"token_endpoint": "https://trap.example.com/token"}));
+    assert!(check_hosts(&elsewhere, &[CLIENT]).is_err());
+    assert_eq!(
+        resolve_under("corp", &spec, catalogue(), None),
+        Err(ResolveError::Undiscovered {
+            issuer: ISSUER.to_owned()
+        })
+    );
 }
 
 #[test]

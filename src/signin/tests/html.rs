@@ -150,10 +150,16 @@ fn endings() -> Vec<(&'static str, Ended)> {
         ("admin-consent", SignInRefusal::AdminConsentRequired),
         ("superseded", SignInRefusal::Superseded),
         (
+            "code-refused",
+            SignInRefusal::CodeRefused {
+                message: text("Google did not take the sign-in (invalid_grant)."),
+            },
+        ),
+        (
             "failed",
             SignInRefusal::Failed {
                 message: text(
-                    "Google did not take the code (invalid_grant). It may have waited too long. Sign in again.",
+                    "Google did not take the sign-in (invalid_client). An admin must look at the OAuth client.",
                 ),
             },
         ),

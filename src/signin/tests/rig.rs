@@ -49,6 +49,8 @@ pub(super) struct FakeDesk {
     refused: Mutex<Vec<(String, String, SignInRefusal)>>,
     /// Without a permit, codes are redeemed never.
     pub(super) open: Semaphore,
+    /// Gets a permit for each code.
+    pub(super) asked: Semaphore,
 }
 
 impl Desk for FakeDesk {
@@ -57,6 +59,7 @@ impl Desk for FakeDesk {
     }
 
     async fn complete(&self, consent: Consent) -> Result<SignedIn, SignInRefusal> {
+        self.asked.add_permits(1);
         let _permit = self.open.acquire().await.unwrap();
         self.handed.lock().unwrap().push(Handed {
             asset: format!("{}/{}", consent.namespace, consent.name),
@@ -158,6 +161,7 @@ pub(super) fn desk() -> Arc<FakeDesk> {
         handed: Mutex::default(),
         refused: Mutex::default(),
         open: Semaphore::new(100),
+        asked: Semaphore::new(0),
     };
     desk.offers(offer());
     Arc::new(desk)

@@ -406,6 +406,13 @@ async fn every_refusal_of_the_desk_has_its_own_page() {
             "That one stays",
         ),
         (
+            SignInRefusal::CodeRefused {
+                message: text("invalid_grant"),
+            },
+            "The sign-in took too long or was opened twice",
+            "Start again",
+        ),
+        (
             SignInRefusal::Failed {
                 message: text("Google did not take the code."),
             },

@@ -70,7 +70,7 @@ async fn a_callback_in_another_browser_or_with_a_forged_state_is_refused_and_con
     let callback = callback_of(&stage, &browser, "stolen").await;
 
     // A login CSRF is this: somebody is made to open the callback of another's sign-in.
-    let other = Browser::open().await;
+    let other = browser.beside().await;
     other.goto(callback.as_str()).await;
     other.screenshot("sign-in-other-browser").await;
     stage.open_login(&other, "stolen").await;
@@ -96,7 +96,8 @@ async fn a_code_of_one_asset_is_no_good_for_another() {
     let stage = SignInStage::join().await;
     stage.asset_to_sign_in("mine", &json!({})).await;
     stage.asset_to_sign_in("theirs", &json!({})).await;
-    let (mine, theirs) = (Browser::open().await, Browser::open().await);
+    let mine = Browser::open().await;
+    let theirs = mine.beside().await;
     let code = callback_of(&stage, &theirs, "theirs").await;
     let callback = callback_of(&stage, &mine, "mine").await;
     // My browser and my state, with their code.

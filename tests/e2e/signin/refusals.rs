@@ -145,6 +145,8 @@ async fn the_same_no_again_and_again_is_counted_but_written_once() {
         .wait_for_condition("no", Authorized, "False", "NoRefreshToken")
         .await;
 
+    // That opens a browser of its own.
+    drop(browser);
     stage.sign_in_well("no").await;
     let metrics = metrics().await;
     for (result, times) in [("no_refresh_token", "1"), ("stored", "1"), ("consent_denied", "4")] {

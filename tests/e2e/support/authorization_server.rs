@@ -207,6 +207,8 @@ pub(crate) enum Action {
         /// Milliseconds between two times.
         trickle: u64,
     },
+    /// Send the server's own answer with these members laid over it. Strikes [`Step::After`].
+    Amend { fields: Value },
 }
 
 impl Action {
@@ -354,6 +356,23 @@ impl AuthorizationServer {
     /// Registers a client with a body of the admin door's own, such as a given secret.
     pub(crate) async fn register_with(&self, client: Value) -> RegisteredClient {
         self.post("clients", client).await
+    }
+
+    /// A key file of a service account, as Google's console downloads it: a new account, or one more key.
+    pub(crate) async fn service_account_key(&self, email: &str) -> Value {
+        self.post("service-accounts/keys", json!({"email": email})).await
+    }
+
+    /// What a service account may do for every mailbox, in place of what it could before.
+    pub(crate) async fn delegate(&self, email: &str, scopes: &[&str]) {
+        self.post::<Value>("service-accounts/delegate", json!({"email": email, "scopes": scopes}))
+            .await;
+    }
+
+    /// Deletes a key of a service account.
+    pub(crate) async fn delete_key(&self, file: &Value) {
+        let key = json!({"email": file["client_email"], "keyId": file["private_key_id"]});
+        self.post::<Value>("service-accounts/keys/delete", key).await;
     }
 
     /// A refresh token for an account, as if its owner had signed in.

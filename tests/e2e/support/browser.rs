@@ -42,7 +42,8 @@ const WIDTHS: [u32; 2] = [360, 1280];
 pub(crate) struct Browser {
     client: Client,
     process: Pid,
-    _place: SemaphorePermit<'static>,
+    /// None: it is beside another one of the same test, which has a place.
+    _place: Option<SemaphorePermit<'static>>,
 }
 
 impl Drop for Browser {
@@ -53,9 +54,18 @@ impl Drop for Browser {
 }
 
 impl Browser {
-    /// Opens a browser on an empty page.
+    /// Opens a browser on an empty page. A test that has one already opens the next by [`Browser::beside`].
     pub(crate) async fn open() -> Self {
         let place = PLACES.acquire().await.expect("the places are never closed");
+        Self::start(Some(place)).await
+    }
+
+    /// Opens one more, another person's: tests that each waited for a second place would wait for each other for ever.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::start(None).await
+    }
+
+    async fn start(place: Option<SemaphorePermit<'static>>) -> Self {
         let profile = run_directory().join(format!("browser-{}", random_suffix()));
         let arguments = [
             "--headless=new".to_owned(),

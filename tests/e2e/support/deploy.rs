@@ -49,10 +49,20 @@ impl Deployed {
         let rendered = cluster.kubectl(&["kustomize", &folder]).await;
         cluster.kubectl(&["apply", "--server-side", "-k", &folder]).await;
         cluster
-            .kubectl(&["wait", "--for=condition=Established", "crd/emailassets.emailasset.dev"])
+            .kubectl(&[
+                "wait",
+                "--for=condition=Established",
+                "crd/emailassets.emailasset.dev",
+                "crd/emailproviders.emailasset.dev",
+            ])
             .await;
+        Self::of(&rendered)
+    }
+
+    /// What kustomize has rendered, without applying it.
+    pub(crate) fn of(rendered: &str) -> Self {
         Self {
-            objects: Arc::new(serde_saphyr::from_multiple(&rendered).expect("kustomize renders YAML")),
+            objects: Arc::new(serde_saphyr::from_multiple(rendered).expect("kustomize renders YAML")),
         }
     }
 
@@ -79,7 +89,8 @@ impl Deployed {
         let role = self
             .objects
             .iter()
-            .find(|object| object["kind"] == "Role" && object["metadata"]["namespace"] == self.namespace());
+            .filter(|object| object["kind"] == "Role" && object["metadata"]["namespace"] == self.namespace())
+            .find(|object| object["metadata"]["name"] == "emailasset-operator");
         serde_json::from_value(role.expect("there is a Role")["rules"].clone()).expect("a Role has rules")
     }
 

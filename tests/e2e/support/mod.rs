@@ -35,7 +35,9 @@ mod sign_ins;
 mod stage;
 mod wait;
 
-pub(crate) use authorization_server::{Action, AuthorizationServer, Fault, Match, RegisteredClient, Rotation, Step};
+pub(crate) use authorization_server::{
+    Action, AuthorizationServer, Fault, Introspection, Match, RegisteredClient, Rotation, Step,
+};
 pub(crate) use balancer::Balancer;
 pub(crate) use browser::Browser;
 pub(crate) use certificates::Certificates;

@@ -51,11 +51,16 @@ impl SharedStage {
 
     /// A stage for one test, with an operator that has these arguments.
     pub(crate) async fn alone(prefix: &str, arguments: &[&str]) -> Self {
+        Self::alone_in(prefix, arguments, &[]).await
+    }
+
+    /// The same, with these environment variables.
+    pub(crate) async fn alone_in(prefix: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let stage = Stage::set(prefix).await;
         let listen = free_address();
         let address = listen.to_string();
         let arguments = [&["--listen", &address], arguments].concat();
-        let operator = Arc::new(stage.operator_with(&arguments, &[]).await);
+        let operator = Arc::new(stage.operator_with(&arguments, environment).await);
         Self {
             stage,
             operator,

@@ -301,14 +301,13 @@ pub(super) fn merge(into: &mut Value, over: &Value) {
 
 /// Installs the CRD in a cluster.
 pub(crate) async fn install_crds(cluster: &Cluster) {
-    cluster
-        .kubectl(&["apply", "--server-side", "-f", "crds/emailassets.yaml"])
-        .await;
+    cluster.kubectl(&["apply", "--server-side", "-f", "crds"]).await;
     cluster
         .kubectl(&[
             "wait",
             "--for=condition=Established",
             "crd/emailassets.emailasset.dev",
+            "crd/emailproviders.emailasset.dev",
             "--timeout=30s",
         ])
         .await;

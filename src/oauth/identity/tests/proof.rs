@@ -350,6 +350,7 @@ async fn metadata_say_what_sign_in_needs() {
     let found = discover(&client(), &issuer.url(""), question.certificate_authority.as_ref())
         .await
         .unwrap();
+    assert_eq!(found.names_issuer, crate::provider::NamesIssuer::Always);
     assert_eq!(
         found.endpoints,
         Err(crate::provider::UnusableMetadata::NoTokenEndpoint),
@@ -366,6 +367,7 @@ async fn metadata_say_what_sign_in_needs() {
         .await
         .unwrap();
     assert_eq!((found.keys_url, found.userinfo_url), (None, None), "https only");
+    assert_eq!(found.names_issuer, crate::provider::NamesIssuer::Perhaps);
     let mut whole = issuer.metadata("");
     whole["token_endpoint"] = json!(issuer.url("/token"));
     issuer.page(METADATA, &whole);
@@ -432,7 +434,7 @@ async fn documents_are_bounded_in_size_and_time() {
         ),
         (
             Step::Answer(response("302 Found", "Location: /other\r\n", "")),
-            "localhost answered with HTTP 302. Check",
+            "localhost answered with HTTP 302, a redirect",
         ),
     ] {
         let settings = match step {
@@ -459,6 +461,11 @@ async fn an_issuer_on_loopback_is_refused_as_a_token_endpoint_is() {
     let token = issuer.token(&claims_with(&issuer.url(""), json!({})));
     let found = prove(&guarded, &question, &answer(Some(&token))).await.unwrap_err();
     assert!(found.to_string().contains("off limits"), "{found}");
+    let found = discover_anew(&guarded, &issuer.url(""), question.certificate_authority.as_ref())
+        .await
+        .unwrap_err();
+    assert!(found.to_string().contains("off limits"), "{found}");
+    assert!(!found.is_temporary(), "somebody must correct it");
     assert_eq!(*issuer.server.connections.lock().unwrap(), 0);
 }
 
