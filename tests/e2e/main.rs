@@ -14,6 +14,7 @@
 mod crash;
 mod deploy;
 mod direct;
+mod discovery;
 mod errors;
 mod farewell;
 mod foresight;

@@ -7,7 +7,9 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Cluster, Rotation, Stage, condition, free_address, mailbox, text, wait_for};
+use crate::support::{
+    Action, AuthorizationServer, Browser, Cluster, Rotation, Stage, condition, free_address, mailbox, text, wait_for,
+};
 
 /// A platform namespace with the operator and the client, and a team's namespace with the assets.
 struct Shared {
@@ -64,17 +66,25 @@ impl Shared {
     }
 
     async fn apply_provider(&self, name: &str, allow: Value) {
-        let manifest = json!({
+        let server = json!({"tokenURL": self.stage.server.endpoints.token_url});
+        self.apply_provider_at(name, &server, allow).await;
+    }
+
+    /// The server is what these fields of `oauth2` say.
+    async fn apply_provider_at(&self, name: &str, server: &Value, allow: Value) {
+        let mut manifest = json!({
             "apiVersion": "emailasset.dev/v1alpha1", "kind": "EmailProvider", "metadata": {"name": name},
             "spec": {
                 "oauth2": {
                     "clientCredentialsRef": {"name": "shared-client"},
-                    "tokenURL": self.stage.server.endpoints.token_url,
                     "rotation": "None",
                 },
                 "allow": allow,
             },
         });
+        for (field, value) in server.as_object().unwrap() {
+            manifest["spec"]["oauth2"][field] = value.clone();
+        }
         self.providers
             .patch(name, &PatchParams::apply("admin").force(), &Patch::Apply(&manifest))
             .await
@@ -552,4 +562,44 @@ async fn people_sign_in_through_a_callback_of_its_own_and_only_with_the_account_
     let browser = browser.beside().await;
     stage.sign_in(&browser, "alice", &mailbox("alice")).await;
     stage.wait_until_ready("alice").await;
+}
+
+#[tokio::test]
+async fn an_issuer_tells_its_endpoints_and_frees_no_host_but_its_own() {
+    let shared = Shared::set().await;
+    let server = &shared.stage.server;
+    let trap = AuthorizationServer::start().await;
+    let issuer = json!({"issuer": server.endpoints.url});
+    shared
+        .apply_provider_at("corp", &issuer, shared.rule(&[&mailbox("found")]))
+        .await;
+    let ready = shared.wait_for_provider("corp", "True", "Usable").await;
+    let shown = serde_json::to_value(ready.status.unwrap()).unwrap();
+    assert_eq!(shown["endpoints"]["tokenURL"], json!(server.endpoints.token_url));
+    shared.asset("found", "corp").await;
+    shared.wait("found", Ready, "True", "Fresh").await;
+
+    let named = format!("{}/liar", server.endpoints.url);
+    let lie = json!({"issuer": named, "token_endpoint": trap.endpoints.token_url});
+    let path = "/liar/.well-known/openid-configuration";
+    server.serve_page(path, &Action::answer_json(200, &lie)).await;
+    shared
+        .apply_provider_at("liar", &json!({"issuer": named}), shared.rule(&[&mailbox("misled")]))
+        .await;
+    shared.asset("misled", "liar").await;
+    let said = shared.wait("misled", Ready, "False", "HostNotAllowed").await;
+    let message = condition(&said, Ready).unwrap().2;
+    assert!(message.ends_with("kubectl edit emailprovider liar"), "{message}");
+    assert!(!message.contains("shared-client"), "{message}");
+    assert_eq!(trap.counters().await.token_requests, 0);
+
+    let down = format!("{}/down", server.endpoints.url);
+    let path = "/down/.well-known/openid-configuration";
+    server
+        .serve_page(path, &Action::answer(503, "text/plain", "down"))
+        .await;
+    shared
+        .apply_provider_at("down", &json!({"issuer": down}), json!([]))
+        .await;
+    shared.wait_for_provider("down", "False", "Retrying").await;
 }
