@@ -155,6 +155,6 @@ fn methods(said: Option<&Value>) -> Vec<ClientAuthentication> {
         ("client_secret_basic", ClientAuthentication::ClientSecretBasic),
         ("client_secret_post", ClientAuthentication::ClientSecretPost),
     ];
-    let taken = known.into_iter().filter(|(name, _)| takes(name));
-    taken.map(|(_, method)| method).collect()
+    let accepted = known.into_iter().filter(|(name, _)| takes(name));
+    accepted.map(|(_, method)| method).collect()
 }

@@ -155,8 +155,9 @@ async fn a_discovery_that_fails_touches_no_grant_and_no_valid_token() {
 
     stage.change_spec(asset, &json!({"oauth2": {"issuer": issuer}})).await;
     stage.refresh_answered(asset, "as-before").await;
-    stage.wait_for_generation(asset, 2).await;
-    assert_eq!(stage.requests_of_grant(&grant).await, 2);
+    // The request that was made meanwhile is answered too, with the other one or before it.
+    assert!(matches!(stage.requests_of_grant(&grant).await, 2 | 3));
+    stage.assert_token_works(asset).await;
 }
 
 #[tokio::test]

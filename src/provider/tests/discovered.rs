@@ -31,6 +31,7 @@ fn found(over: Value) -> Discovered {
 }
 
 /// A spec with the issuer alone.
+#[allow(clippy::needless_pass_by_value, reason = "the calls read better")]
 fn issuer_alone(grant: &str, oauth2: Value) -> EmailAssetSpec {
     let mut fields = json!({"grant": grant, "issuer": ISSUER});
     for (name, value) in oauth2.as_object().unwrap() {
