@@ -17,8 +17,9 @@ demo-stop: ## Ends what `make demo KEEP=1` left running.
 setup: ## Gets what tests run against: a Kubernetes control plane (first build: some minutes) and an authorization server.
 	tests/setup
 
+# Most tests wait for servers most of the time: more of them than processors run side by side.
 test: setup ## Runs all tests.
-	cargo test
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test
 
 bench: setup ## Measures rates, CPU time and memory of a release build and writes them to docs/measurements.md, in about an hour. ROUNDS=1 COUNTS=1000 is quicker.
 	cargo bench --bench figures

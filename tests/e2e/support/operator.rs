@@ -99,6 +99,24 @@ impl Operator {
         &self.log_file
     }
 
+    /// What the kernel says of its process, for a test that waits for it in vain.
+    pub(crate) fn whereabouts(&self) -> String {
+        let said = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
+        let status = said("status");
+        let lines = status.lines().filter(|line| {
+            ["Name:", "State:", "Threads:", "SigQ:"]
+                .iter()
+                .any(|start| line.starts_with(start))
+        });
+        format!(
+            "process {} [{}], waiting in {:?}, log {}",
+            self.pid,
+            lines.collect::<Vec<_>>().join(", ").replace('\t', " "),
+            said("wchan"),
+            self.log_file.display()
+        )
+    }
+
     /// Waits for a line that holds `text`, among those already written too, and returns it.
     pub(crate) async fn wait_for_line(&self, text: &str) -> String {
         let found = timeout(LIMIT, self.log.line_with(text)).await;

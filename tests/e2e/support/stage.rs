@@ -1,6 +1,6 @@
 //! A stage for one test: a namespace of its own, an authorization server of its own, and an operator that watches only this namespace.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use emailasset::api::{ConditionType, EmailAsset};
 use k8s_openapi::api::{core::v1::Secret, rbac::v1::Role};
@@ -17,6 +17,12 @@ use super::{
 
 /// The client that stages use, and its secret.
 pub(crate) const CLIENT: &str = "stage-client";
+
+/// How long an operator may take until it is ready, on a machine that does much else.
+const START_LIMIT: Duration = Duration::from_secs(180);
+
+/// How long one question whether it is ready may take.
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Everything that a test needs to play a user.
 pub(crate) struct Stage {
@@ -126,13 +132,16 @@ impl Stage {
             kubeconfig: self.kubeconfig.clone(),
         });
         let url = format!("http://{listen}/readyz");
-        until("the operator is ready", || async {
-            reqwest::get(&url)
-                .await
-                .ok()
-                .filter(|answer| answer.status().is_success())
-        })
-        .await;
+        let probe = reqwest::Client::builder()
+            .timeout(PROBE_LIMIT)
+            .build()
+            .expect("a client for probes");
+        let ready = until("the operator is ready", || async {
+            let answer = probe.get(&url).send().await.ok()?;
+            answer.status().is_success().then_some(())
+        });
+        let ready = tokio::time::timeout(START_LIMIT, ready).await;
+        ready.unwrap_or_else(|_| panic!("not ready within {START_LIMIT:?}: {}", operator.whereabouts()));
         operator
     }
 
