@@ -567,6 +567,10 @@ async fn people_sign_in_through_a_callback_of_its_own_and_only_with_the_account_
 #[tokio::test]
 async fn an_issuer_tells_its_endpoints_and_frees_no_host_but_its_own() {
     let shared = Shared::set().await;
+    let _operator = shared
+        .stage
+        .operator_with(&["--watch-namespace", &shared.team], &[])
+        .await;
     let server = &shared.stage.server;
     let trap = AuthorizationServer::start().await;
     let issuer = json!({"issuer": server.endpoints.url});
