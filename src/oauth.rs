@@ -47,7 +47,7 @@ pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
 pub use device::{DeviceAuthorization, DeviceFailure, DevicePoll, DevicePolled, DeviceRequest};
 pub use exchange::CodeExchange;
 pub use identity::{
-    Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, prove,
+    Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, discover_anew, prove,
 };
 pub use issue::{Issuance, IssuedTo};
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};

@@ -44,8 +44,8 @@ use super::{
 #[x_kube(validation = Rule::new(rules::POP3_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".pop3"))]
 #[serde(rename_all = "camelCase")]
 pub struct EmailProviderSpec {
-    /// An entry of the operator's catalogue to begin with, such as `google` or `microsoft`. Leave it out and set `oauth2.tokenURL` for a server that the
-    /// catalogue does not know.
+    /// An entry of the operator's catalogue to begin with, such as `google` or `microsoft`. Leave it out and set `oauth2.issuer` or `oauth2.tokenURL` for a
+    /// server that the catalogue does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_PROVIDER))]
     #[x_kube(validation = Rule::new(rules::PROVIDER).message(rules::PROVIDER_MESSAGE))]
@@ -114,7 +114,8 @@ pub struct ProviderOAuth2 {
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
 
-    /// Who asserts which account signed in: the issuer of ID tokens (OpenID Connect), exactly as the server writes it. Default: the entry's.
+    /// The server's issuer identifier, exactly as the server writes it (OpenID Connect Discovery, RFC 8414). It tells the endpoints that are not set below, and
+    /// asserts which account signed in. Only for servers outside the catalogue; default: the entry's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_URL))]
     #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]

@@ -152,8 +152,8 @@ pub struct OAuth2 {
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
 
-    /// Who asserts which account signed in: the issuer of ID tokens (OpenID Connect), exactly as the server writes it. Default: the provider's. Its keys are found
-    /// by discovery; the endpoints are those below.
+    /// The server's issuer identifier, exactly as the server writes it (OpenID Connect Discovery, RFC 8414). It tells the endpoints that are not set below, and
+    /// asserts which account signed in. Only for servers outside the catalogue; default: the provider's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_URL))]
     #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]

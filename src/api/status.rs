@@ -166,6 +166,9 @@ pub struct EndpointsStatus {
     /// How the client proves itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
+    /// Which of these the issuer's metadata told; `iss`: it names itself in each authorization response (RFC 9207). A restart need not ask it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovered: Vec<String>,
     /// What happens to the refresh token when it is redeemed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,

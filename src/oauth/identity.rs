@@ -42,7 +42,7 @@ use super::redeem::TokenClient;
 use crate::outbound::CaBundle;
 use crate::provider::{HostPolicy, Identity, Tenancy, Tenant, UserinfoAlone, split_address};
 
-pub use discovery::{Metadata, Undiscovered, discover};
+pub use discovery::{Metadata, Undiscovered, discover, discover_anew};
 pub use documents::DocumentError;
 pub use unproven::Unproven;
 

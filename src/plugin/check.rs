@@ -24,7 +24,7 @@ use super::exit::{Exit, Problem};
 use super::files;
 use super::terminal::{Screen, harmless, print, tell};
 use crate::api::{self, AllowedKeys, EmailAsset, Grant};
-use crate::provider::{self, Catalogue};
+use crate::provider::{self, Catalogue, ResolveError};
 
 const API_VERSION: &str = "emailasset.dev/v1alpha1";
 const KIND: &str = "EmailAsset";
@@ -240,7 +240,12 @@ fn asset(
         // Only the cluster knows what the EmailProvider says, and whether its rules cover the asset.
         return Ok(Vec::new());
     }
-    let endpoints = provider::resolve(&asset.spec, catalogue).map_err(|error| vec![error.to_string()])?;
+    let endpoints = match provider::resolve(&asset.spec, catalogue) {
+        Ok(endpoints) => endpoints,
+        // They are the operator's to find: here no server is asked.
+        Err(ResolveError::Undiscovered { .. }) => return Ok(opens_more(&asset).into_iter().collect()),
+        Err(error) => return Err(vec![error.to_string()]),
+    };
     let public_url = rules.public_url.as_ref();
     let redirect_uri = public_url.and_then(|public_url| clients::redirect_uri(&asset, &endpoints, public_url));
     let of_redirect_uri = redirect_uri.and_then(|redirect_uri| clients::advice(&asset, &redirect_uri, &known.files));

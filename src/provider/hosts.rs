@@ -182,10 +182,24 @@ pub struct Refusal {
 
 /// Checks that the contents of each Secret may go to all endpoints that would receive them.
 pub fn check_hosts(endpoints: &Endpoints, secrets: &[InputSecret<'_>]) -> Result<(), HostNotAllowed> {
+    let receivers: Vec<&Url> = receivers(endpoints).collect();
+    check(&receivers, &endpoints.own_hosts, secrets)
+}
+
+/// Checks that each Secret lets this issuer say where its contents go. The issuer itself gets nothing but a question; but whoever may not read the Secrets shall
+/// not choose who is asked.
+pub fn check_issuer_host(issuer: &str, secrets: &[InputSecret<'_>]) -> Result<(), HostNotAllowed> {
+    // What is no URL is refused where the spec is read.
+    let url = Url::parse(issuer);
+    check(&url.iter().collect::<Vec<_>>(), &[], secrets)
+}
+
+fn check(receivers: &[&Url], own: &[Authority], secrets: &[InputSecret<'_>]) -> Result<(), HostNotAllowed> {
     let mut refusals: Vec<Refusal> = Vec::new();
     for secret in secrets {
-        let policy = HostPolicy::new(&endpoints.own_hosts, secret.hosts);
-        let mut hosts: Vec<_> = receivers(endpoints)
+        let policy = HostPolicy::new(own, secret.hosts);
+        let mut hosts: Vec<_> = receivers
+            .iter()
             .filter(|url| !policy.allows(url))
             .map(|url| Authority::of(url).into_entry())
             .collect();

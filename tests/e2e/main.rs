@@ -14,6 +14,7 @@
 mod crash;
 mod deploy;
 mod direct;
+mod discovery;
 mod endpoints;
 mod errors;
 mod farewell;

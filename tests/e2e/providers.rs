@@ -24,7 +24,9 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Cluster, Rotation, Stage, condition, free_address, mailbox, text, wait_for};
+use crate::support::{
+    Action, AuthorizationServer, Browser, Cluster, Rotation, Stage, condition, free_address, mailbox, text, wait_for,
+};
 
 /// A platform namespace with the operator and the client, and a team's namespace with the assets.
 struct Shared {
@@ -87,6 +89,13 @@ impl Shared {
 
     async fn apply_provider(&self, name: &str, allow: Value) {
         self.apply_provider_with(name, json!({"allow": allow})).await;
+    }
+
+    /// At the server of this issuer, which tells its endpoints.
+    async fn apply_provider_of(&self, issuer: &str, name: &str, allow: Value) {
+        let oauth2 = json!({"issuer": issuer, "tokenURL": null});
+        self.apply_provider_with(name, json!({"allow": allow, "oauth2": oauth2}))
+            .await;
     }
 
     /// With this over the usual; null takes a field away.
@@ -675,4 +684,43 @@ async fn people_sign_in_through_a_callback_of_its_own_and_only_with_the_account_
     let browser = browser.beside().await;
     stage.sign_in(&browser, "alice", &mailbox("alice")).await;
     stage.wait_until_ready("alice").await;
+}
+
+#[tokio::test]
+async fn an_issuer_tells_its_endpoints_and_frees_no_host_but_its_own() {
+    let shared = Shared::set().await;
+    let _operator = shared
+        .stage
+        .operator_with(&["--watch-namespace", &shared.team], &[])
+        .await;
+    let server = &shared.stage.server;
+    let trap = AuthorizationServer::start().await;
+    let allow = shared.rule(&[&mailbox("found")]);
+    shared.apply_provider_of(&server.endpoints.url, "corp", allow).await;
+    let ready = shared.wait_for_provider("corp", "True", "Usable").await;
+    let shown = serde_json::to_value(ready.status.unwrap()).unwrap();
+    assert_eq!(shown["endpoints"]["tokenURL"], json!(server.endpoints.token_url));
+    shared.asset("found", "corp").await;
+    shared.wait("found", Ready, "True", "Fresh").await;
+
+    let named = format!("{}/liar", server.endpoints.url);
+    let lie = json!({"issuer": named, "token_endpoint": trap.endpoints.token_url});
+    let path = "/liar/.well-known/openid-configuration";
+    server.serve_page(path, &Action::answer_json(200, &lie)).await;
+    let allow = shared.rule(&[&mailbox("misled")]);
+    shared.apply_provider_of(&named, "liar", allow).await;
+    shared.asset("misled", "liar").await;
+    let said = shared.wait("misled", Ready, "False", "HostNotAllowed").await;
+    let message = condition(&said, Ready).unwrap().2;
+    assert!(message.ends_with("kubectl edit emailprovider liar"), "{message}");
+    assert!(!message.contains("shared-client"), "{message}");
+    assert_eq!(trap.counters().await.token_requests, 0);
+
+    let down = format!("{}/down", server.endpoints.url);
+    let path = "/down/.well-known/openid-configuration";
+    server
+        .serve_page(path, &Action::answer(503, "text/plain", "down"))
+        .await;
+    shared.apply_provider_of(&down, "down", json!([])).await;
+    shared.wait_for_provider("down", "False", "Retrying").await;
 }

@@ -83,6 +83,15 @@ impl fmt::Display for DocumentError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(failure) => write!(formatter, "{failure}"),
+            Self::Status {
+                host,
+                status: status @ 300..=399,
+            } => {
+                write!(
+                    formatter,
+                    "{host} answered with HTTP {status}, a redirect, and none is followed"
+                )
+            }
             Self::Status { host, status } => write!(formatter, "{host} answered with HTTP {status}"),
             Self::TooLarge { host } => write!(formatter, "what {host} answered is larger than the limit"),
             Self::Incomplete { host } => write!(formatter, "what {host} answered broke off or took too long"),

@@ -69,8 +69,6 @@ pub fn manifest(key: &str, entry: &Entry) -> Option<String> {
     }
     if entry.is_of_ones_own() {
         set("issuer", json!("https://id.example.com"));
-        set("authorizationURL", json!("https://id.example.com/authorize"));
-        set("tokenURL", json!("https://id.example.com/token"));
     }
     let manifest = json!({
         "apiVersion": "emailasset.dev/v1alpha1",
