@@ -1,7 +1,7 @@
 # What people and CI run. Each target does all that it needs. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-stop setup test bench soak lint crds image
+.PHONY: help demo demo-stop setup test test-servers bench soak lint crds image
 
 help: ## Says what there is.
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,11 @@ setup: ## Gets what tests run against: a Kubernetes control plane (first build: 
 # Most tests wait for servers most of the time: more of them than processors run side by side.
 test: setup ## Runs all tests.
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6} cargo test
+
+test-servers: setup ## Runs the operator against Keycloak and glewlwyd, in about five minutes (the first time 160 MB come from Maven Central, see tests/servers/get).
+	tests/servers/get keycloak
+	tests/servers/get glewlwyd
+	cargo test --test e2e -- --ignored servers:: --test-threads 8
 
 bench: setup ## Measures rates, CPU time and memory of a release build and writes them to docs/measurements.md, in about an hour. ROUNDS=1 COUNTS=1000 is quicker.
 	cargo bench --bench figures

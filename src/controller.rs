@@ -9,10 +9,12 @@
 //! [`run`] is the whole life of a replica. It keeps its caches warm whether it leads or not, so that it can act at once when it does; only the leader's passes do
 //! anything. What must never be interrupted (`redeem`) runs on tasks of its own, which the end of leadership does not touch and shutdown waits for.
 
+mod bundle;
 mod clients;
 mod consent;
 mod context;
 mod desk;
+mod discoveries;
 mod explain;
 mod federation;
 mod finalizer;
@@ -28,6 +30,8 @@ mod responses;
 mod situation;
 mod status;
 mod watch;
+#[cfg(test)]
+mod wire;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -119,6 +123,7 @@ pub async fn run(parts: Parts, settings: Settings, announce: impl FnOnce(Arc<Met
         spool: parts.spool,
         fence: parts.fence,
         noted: noted::Noted::default(),
+        discoveries: discoveries::Discoveries::default(),
         gates: gates(settings.requests_per_host, waker.clone()),
         metrics,
         tracker: tracker.clone(),

@@ -29,14 +29,15 @@ pub use facts::{
 pub use failure::{Failure, note_failure, note_success};
 pub use farewell::PATIENCE as REVOCATION_PATIENCE;
 pub use foresight::{News, Stated, TokenAge, end_after};
-pub use messages::{new_grant, not_revoked, revoked, seed_place};
+pub use messages::{new_grant, not_revoked, revoked, seed_place, suspended_undiscovered};
 pub use report::{Standing, condition, grant_is_dead, status};
 pub use schedule::{Pace, backoff, renewal_time};
 pub use sign_in::{SignInRefusal, note_refusal};
 pub use step::{Decision, Fencing, Origin, Redeem, Step};
 pub use world::{
-    Account, Activity, Attempt, AttemptHolder, Binding, Circumstances, DeviceAuthorization, EndToldBy, Farewell,
-    Fingerprint, Generation, GrantEnd, GrantSecret, Handover, Heritage, History, Hold, Input, InputVersion, InputsSeen,
-    Lifetime, Limits, Names, Plan, PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight,
-    SignInBy, SignInWay, Slot, Source, TokenSecret, Unanswered, UnansweredTries, Upkeep, Verdict, World,
+    Account, Activity, Attempt, AttemptHolder, Binding, Circumstances, DeviceAuthorization, Discovery, EndToldBy,
+    Farewell, Fingerprint, Generation, GrantEnd, GrantSecret, Handover, Heritage, History, Hold, Input, InputVersion,
+    InputsSeen, Lifetime, Limits, Names, Plan, PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger,
+    SeedRecord, Sight, SignInBy, SignInWay, Slot, Source, TokenSecret, Unanswered, UnansweredTries, Upkeep, Verdict,
+    World,
 };

@@ -24,13 +24,10 @@
 //! "Handed over" is measured, not guessed from error kinds: the request body notes the moment the connection first asks for
 //! it ([`transport`]).
 
-pub mod address;
 pub mod answer;
 pub mod assertion;
-pub mod certificates;
 pub mod classify;
 pub mod device;
-mod echo;
 pub mod errors;
 pub mod exchange;
 mod headers;
@@ -38,19 +35,19 @@ pub mod identity;
 pub mod issue;
 pub mod redeem;
 pub mod request;
+mod resolver;
 pub mod revoke;
 pub mod situation;
 pub mod transport;
 
-pub use address::PrivateAddresses;
+pub use crate::outbound::{CaBundle, CaBundleError, PrivateAddresses};
 pub use answer::Answer;
-pub use assertion::{ClientKey, KeyProblem, ServiceAccount, SigningKey};
-pub use certificates::{CaBundle, CaBundleError};
+pub use assertion::{ClientKey, KeyProblem, MailboxAssertion, ServiceAccount, SigningKey};
 pub use classify::{Cause, Class, ErrorCode, Evidence, Refusal};
 pub use device::{DeviceAuthorization, DeviceFailure, DevicePoll, DevicePolled, DeviceRequest};
 pub use exchange::CodeExchange;
 pub use identity::{
-    Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, prove,
+    Account, DocumentError, Metadata, Question, Undiscovered, Unproven, account_matches, discover, discover_anew, prove,
 };
 pub use issue::{Issuance, IssuedTo};
 pub use redeem::{FailureKind, Outcome, TokenClient, TransportFailure};

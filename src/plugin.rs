@@ -5,8 +5,8 @@
 //! ```
 //!
 //! `authorize` signs a person in without an ingress, `status` tells how assets stand ([`story()`], [`Report`]), `refresh` asks for a new token, `token` prints it,
-//! `import` makes manifests of other tools' token files, `check` holds manifests against the operator's own rules, `providers` tells what the catalogue knows. No command has or wants a right outside the
-//! asset's namespace (but `status -A`, which lists). What goes to standard output is the answer; all that is said besides goes to standard error.
+//! `import` makes manifests of other tools' token files, `check` holds manifests against the operator's own rules, `providers` tells what the catalogue knows, and which `EmailProvider`s a namespace may use. No command has or wants a right outside the
+//! asset's namespace (but `status -A`, which lists, and `providers`, which does without). What goes to standard output is the answer; all that is said besides goes to standard error.
 
 mod arguments;
 mod authorize;
@@ -61,7 +61,7 @@ async fn carry_out(plugin: &Plugin) -> Result<Exit, Problem> {
         Command::Token(arguments) => token::run(&cluster().await?, arguments).await,
         Command::Import(arguments) => import::run(arguments, plugin.cluster.namespace.as_deref()),
         Command::Check(arguments) => check::run(arguments),
-        Command::Providers(arguments) => providers::run(arguments),
+        Command::Providers(arguments) => providers::run(arguments, &plugin.cluster).await,
         Command::Completion(arguments) => Ok(completion::run(arguments)),
         Command::Complete { words } => Ok(completion::complete(words).await),
     }

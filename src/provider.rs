@@ -1,7 +1,7 @@
 //! What is known about mail providers, and what that makes of an asset's spec.
 //!
 //! ```text
-//! EmailAssetSpec + Catalogue ──resolve──> Endpoints ──check_hosts(input Secrets)──> may be called, or HostNotAllowed
+//! EmailAssetSpec + Catalogue (+ Discovered) ──resolve──> Endpoints ──check_hosts(input Secrets)──> may be called, or HostNotAllowed
 //! ```
 //!
 //! [`Catalogue`] is data: one entry for each provider in `provider/catalogue.yaml`, each fact with its source. Adding a provider is an edit of that file alone.
@@ -9,6 +9,7 @@
 //! (invariant 11). Everything here is pure.
 
 mod catalogue;
+mod discovered;
 mod hosts;
 mod resolve;
 mod servers;
@@ -17,12 +18,20 @@ mod sign_in;
 pub use catalogue::{
     Assertion, Catalogue, CatalogueError, Choice, Confidence, Entry, EntryIdentity, EntryServer, EntryTenancy,
     ErrorDialect, Evidence, Fact, Host, LivesAs, Mechanism, Offer, Parameter, Period, PersonalTenant, RateLimit,
-    Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
+    Refresh, RefreshTokenLife, ScopeSeparator, SendScope, WayToToken, WithoutOAuth, facts, manifest,
 };
-pub use hosts::{Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_hosts};
-pub use resolve::{Endpoints, KnownLife, Limits, ResolveError, resolve, resolve_under};
+pub use discovered::{Discovered, UnusableMetadata};
+pub use hosts::{
+    Authority, HostNotAllowed, HostPolicy, InputSecret, Refusal, check_giving_back, check_hosts, check_issuer_host,
+};
+pub use resolve::{
+    ClientOwns, Endpoints, KnownLife, Limits, ResolveError, UrlProblem, issuer_to_ask, resolve, resolve_discovered,
+    resolve_under,
+};
 pub use servers::Server;
-pub use sign_in::{AccountClaim, Counts, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone};
+pub use sign_in::{
+    AccountClaim, CodeServer, Counts, ForAnother, Identity, NamesIssuer, SignIn, Tenancy, Tenant, UserinfoAlone,
+};
 
 pub(crate) use sign_in::{is_uuid, split_address};
 

@@ -1,5 +1,11 @@
-//! The bytes with which a mail client logs in with a token: for what is written into Secrets, for what the plugin prints, for whoever logs in. Base64 without line
+//! The bytes with which a mail client logs in: for what is written into Secrets, for what the plugin prints, for whoever logs in. Base64 without line
 //! breaks, as IMAP, SMTP and POP3 take it as an initial response or after the server's empty challenge.
+//!
+//! ```text
+//! XOAUTH2      user=<mailbox> ^A auth=Bearer <token> ^A ^A
+//! OAUTHBEARER  n,a=<mailbox>, ^A host=<host> ^A port=<port> ^A auth=Bearer <token> ^A ^A
+//! PLAIN        NUL <mailbox> NUL <password>
+//! ```
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use secrecy::{ExposeSecret, SecretString};
@@ -44,6 +50,14 @@ pub fn oauthbearer(user: &str, server: Option<&Server>, token: &SecretString) ->
             .encode(format!("n,a={user},\u{1}{place}auth=Bearer {token}\u{1}\u{1}"))
             .into(),
     )
+}
+
+/// PLAIN (RFC 4616 section 2) without an authorization identity. None where something cannot be said: it has no escapes either.
+#[must_use]
+pub fn plain(user: &str, password: &SecretString) -> Option<SecretString> {
+    let password = password.expose_secret();
+    let sayable = !user.contains('\0') && !password.contains('\0');
+    sayable.then(|| STANDARD.encode(format!("\0{user}\0{password}")).into())
 }
 
 #[cfg(test)]
@@ -91,6 +105,15 @@ mod tests {
             shown(oauthbearer("user@example.com", None, &"TOKEN".into())),
             "bixhPXVzZXJAZXhhbXBsZS5jb20sAWF1dGg9QmVhcmVyIFRPS0VOAQE="
         );
+    }
+
+    #[test]
+    fn plain_is_as_in_rfc_4616() {
+        assert_eq!(
+            shown(plain("tim", &"tanstaaftanstaaf".into())),
+            "AHRpbQB0YW5zdGFhZnRhbnN0YWFm"
+        );
+        assert!(plain("a\0b", &"T".into()).is_none());
     }
 
     #[test]

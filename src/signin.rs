@@ -32,7 +32,10 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use url::Url;
 
-pub use crate::{lifecycle::SignInRefusal, provider::NamesIssuer};
+pub use crate::{
+    lifecycle::SignInRefusal,
+    provider::{CodeServer, NamesIssuer},
+};
 pub use links::{Links, PublicUrlError};
 pub use server::{ListenError, Server};
 
@@ -75,6 +78,8 @@ pub struct Offer {
     pub issuer: Option<String>,
     /// Whether the provider always names its issuer in the answer: then an answer without it is refused.
     pub names_issuer: NamesIssuer,
+    /// What the answer says about the server that takes the code, where the provider has several.
+    pub code_server: Option<CodeServer>,
     /// The authorization request without `redirect_uri`, `state`, `nonce` and the PKCE challenge; or why there is none: what is wrong and who must act.
     pub request: Result<Url, String>,
     /// The hosts that the person's consent and the tokens go to, for people.

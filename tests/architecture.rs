@@ -59,9 +59,11 @@ const ROOMS: &[Room] = &[
     Room { name: "api",       rooms: &[],                                  kube: Kube::Types,  never: EFFECTS },
     Room { name: "lifecycle", rooms: &["api"],                             kube: Kube::Types,  never: EFFECTS },
     Room { name: "provider",  rooms: &["api"],                             kube: Kube::Types,  never: EFFECTS },   // pure until discovery comes
+    Room { name: "outbound",  rooms: &[],                                  kube: Kube::Types,  never: &["reqwest"] },
+    Room { name: "oauth",     rooms: &["api", "lifecycle", "provider", "outbound"], kube: Kube::Types, never: &[] },
     Room { name: "sasl",      rooms: &[],                                  kube: Kube::Types,  never: EFFECTS },
+    Room { name: "mail",      rooms: &["api", "outbound", "sasl"],         kube: Kube::Types,  never: &["reqwest"] },
     Room { name: "formats",   rooms: &["api", "provider", "sasl"],         kube: Kube::Types,  never: EFFECTS },
-    Room { name: "oauth",     rooms: &["api", "lifecycle", "provider"],    kube: Kube::Types,  never: &[] },
     Room { name: "store",     rooms: &["api", "lifecycle", "provider", "oauth", "formats"], kube: Kube::Client, never: &["reqwest"] },
     Room { name: "signin",    rooms: &["api", "lifecycle", "provider", "listener"], kube: Kube::Types,  never: &["reqwest"] },
     Room { name: "leader",    rooms: &[],                                  kube: Kube::Client, never: &["reqwest"] },
@@ -150,7 +152,7 @@ fn problems(room: &Room, code: &str) -> Vec<String> {
 }
 
 fn is_room(name: &str) -> bool {
-    ROOMS.iter().any(|room| room.name == name) || ["mail", "signin", "controller", "cli", "telemetry"].contains(&name)
+    ROOMS.iter().any(|room| room.name == name) || ["controller", "cli", "telemetry"].contains(&name)
 }
 
 /// The path segments that follow `prefix`, also in braces.

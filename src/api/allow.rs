@@ -94,11 +94,7 @@ impl EmailProviderSpec {
         if self.allow.is_empty() {
             return Err(NotCovered::Everything);
         }
-        let here: Vec<&AllowRule> = self
-            .allow
-            .iter()
-            .filter(|rule| rule.namespaces.cover(applicant.namespace, applicant.labels))
-            .collect();
+        let here = self.rules_for(applicant.namespace, applicant.labels);
         if here.is_empty() {
             return Err(NotCovered::Namespace(applicant.namespace.to_owned()));
         }
@@ -124,6 +120,13 @@ impl EmailProviderSpec {
                 name: name.to_owned(),
                 grant,
             }))
+    }
+
+    /// The rules that cover a namespace with these labels.
+    #[must_use]
+    pub fn rules_for(&self, namespace: &str, labels: Option<&BTreeMap<String, String>>) -> Vec<&AllowRule> {
+        let covers = |rule: &&AllowRule| rule.namespaces.cover(namespace, labels);
+        self.allow.iter().filter(covers).collect()
     }
 
     /// Whether somebody may use it by the labels of a namespace.
@@ -170,12 +173,18 @@ impl AllowedNamespaces {
 }
 
 impl AllowRule {
-    fn covers_grant(&self, grant: Grant) -> bool {
+    /// The grants that it covers: those in which a person signs in, where it names none.
+    #[must_use]
+    pub fn covered_grants(&self) -> &[Grant] {
         if self.grants.is_empty() {
-            grant.needs_sign_in()
+            &[Grant::AuthorizationCode, Grant::DeviceCode]
         } else {
-            self.grants.contains(&grant)
+            &self.grants
         }
+    }
+
+    fn covers_grant(&self, grant: Grant) -> bool {
+        self.covered_grants().contains(&grant)
     }
 
     fn covers_name(&self, name: &str, grant: Grant) -> bool {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     rules,
     spec::{
-        ClientAuthentication, EmailAssetSpec, Grant, KeyRef, MailServer, NameRef, Rotation, parameters_schema,
+        ClientAuthentication, EmailAssetSpec, Grant, KeyRef, MailServer, NameRef, OAuth2, Rotation, parameters_schema,
         scopes_schema,
     },
     status::EndpointsStatus,
@@ -44,8 +44,8 @@ use super::{
 #[x_kube(validation = Rule::new(rules::POP3_HOST).message(rules::MAIL_HOST_MESSAGE).field_path(".pop3"))]
 #[serde(rename_all = "camelCase")]
 pub struct EmailProviderSpec {
-    /// An entry of the operator's catalogue to begin with, such as `google` or `microsoft`. Leave it out and set `oauth2.tokenURL` for a server that the
-    /// catalogue does not know.
+    /// An entry of the operator's catalogue to begin with, such as `google` or `microsoft`. Leave it out and set `oauth2.issuer` or `oauth2.tokenURL` for a
+    /// server that the catalogue does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_PROVIDER))]
     #[x_kube(validation = Rule::new(rules::PROVIDER).message(rules::PROVIDER_MESSAGE))]
@@ -114,7 +114,8 @@ pub struct ProviderOAuth2 {
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
 
-    /// Who asserts which account signed in: the issuer of ID tokens (OpenID Connect), exactly as the server writes it. Default: the entry's.
+    /// The server's issuer identifier, exactly as the server writes it (OpenID Connect Discovery, RFC 8414). It tells the endpoints that are not set below, and
+    /// asserts which account signed in. Only for servers outside the catalogue; default: the entry's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_URL))]
     #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
@@ -240,29 +241,51 @@ impl EmailProviderSpec {
     /// The spec of an asset that uses this provider, as if it had written everything itself. Names of objects in it are those of the operator's namespace.
     #[must_use]
     pub fn under(&self, asset: &EmailAssetSpec) -> EmailAssetSpec {
-        let shared = self.oauth2.clone();
+        // Every field by name, here and below: one that is added must not come from an asset unseen.
+        let ProviderOAuth2 {
+            client_credentials_ref,
+            client_id,
+            client_authentication,
+            parameters,
+            issuer,
+            authorization_url,
+            device_authorization_url,
+            token_url,
+            refresh_url,
+            revocation_url,
+            scopes,
+            rotation,
+            prompt,
+            ca_bundle_ref,
+        } = self.oauth2.clone();
         let mut spec = asset.clone();
         spec.provider.clone_from(&self.provider);
         spec.smtp.clone_from(&self.smtp);
         spec.imap.clone_from(&self.imap);
         spec.pop3.clone_from(&self.pop3);
-        let oauth2 = &mut spec.oauth2;
-        oauth2.client_credentials_ref = shared.client_credentials_ref;
+        let grant = asset.oauth2.grant;
         // What a grant has no use for is no contradiction here: the provider serves several grants.
-        let for_client = oauth2.grant != Grant::JwtBearer;
-        oauth2.client_id = shared.client_id.filter(|_| for_client);
-        oauth2.client_authentication = shared.client_authentication.filter(|_| for_client);
-        oauth2.parameters = shared.parameters;
-        oauth2.issuer = shared.issuer;
-        oauth2.authorization_url = shared.authorization_url;
-        oauth2.device_authorization_url = shared.device_authorization_url;
-        oauth2.token_url = shared.token_url;
-        oauth2.refresh_url = shared.refresh_url.filter(|_| !oauth2.grant.is_direct());
-        oauth2.revocation_url = shared.revocation_url;
-        oauth2.scopes = shared.scopes;
-        oauth2.rotation = shared.rotation.filter(|_| !oauth2.grant.is_direct());
-        oauth2.prompt = shared.prompt.filter(|_| oauth2.grant == Grant::AuthorizationCode);
-        oauth2.ca_bundle_ref = shared.ca_bundle_ref;
+        let for_client = grant != Grant::JwtBearer;
+        spec.oauth2 = OAuth2 {
+            grant,
+            refresh_token_secret_ref: spec.oauth2.refresh_token_secret_ref,
+            login_email: spec.oauth2.login_email,
+            grant_deletion_policy: spec.oauth2.grant_deletion_policy,
+            client_credentials_ref,
+            client_id: client_id.filter(|_| for_client),
+            client_authentication: client_authentication.filter(|_| for_client),
+            parameters,
+            issuer,
+            authorization_url,
+            device_authorization_url,
+            token_url,
+            refresh_url: refresh_url.filter(|_| !grant.is_direct()),
+            revocation_url,
+            scopes,
+            rotation: rotation.filter(|_| !grant.is_direct()),
+            prompt: prompt.filter(|_| grant == Grant::AuthorizationCode),
+            ca_bundle_ref,
+        };
         spec
     }
 }

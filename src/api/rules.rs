@@ -141,8 +141,9 @@ pub(super) const ROTATION_USED: &str =
     "(self.grant != 'ClientCredentials' && self.grant != 'JWTBearer') || !has(self.rotation)";
 pub(super) const ROTATION_USED_MESSAGE: &str =
     "is not used by grants ClientCredentials and JWTBearer, which have no refresh token: leave it out";
-pub(super) const ROTATION_IS_KNOWN: &str = "!has(self.rotation) || has(self.tokenURL) || has(self.refreshURL)";
-pub(super) const ROTATION_IS_KNOWN_MESSAGE: &str = "rotation may be set only with a tokenURL or refreshURL of your own: how the provider's own server rotates is in the catalogue";
+pub(super) const ROTATION_IS_KNOWN: &str =
+    "!has(self.rotation) || has(self.tokenURL) || has(self.refreshURL) || has(self.issuer)";
+pub(super) const ROTATION_IS_KNOWN_MESSAGE: &str = "rotation may be set only with an issuer, tokenURL or refreshURL of your own: how the provider's own server rotates is in the catalogue";
 
 pub(super) const SEED_NAMED: &str = "self.grant != 'RefreshToken' || has(self.refreshTokenSecretRef)";
 pub(super) const SEED_NAMED_MESSAGE: &str = "is needed by grant RefreshToken: name the Secret and its key with the first refresh token, or choose grant AuthorizationCode and let a person sign in";
@@ -174,8 +175,8 @@ pub(super) const SHARED_SERVERS: &str =
     "!has(self.providerRef) || !(has(self.smtp) || has(self.imap) || has(self.pop3))";
 pub(super) const SHARED_SERVERS_MESSAGE: &str = "may not be set together with smtp, imap or pop3: the mail servers are those of the EmailProvider, and an asset cannot change them";
 
-pub(super) const SERVER_NAMED: &str = "has(self.provider) || has(self.oauth2.tokenURL)";
-pub(super) const SERVER_NAMED_MESSAGE: &str = "needs an entry of the catalogue, such as google or microsoft, or oauth2.tokenURL set to the server's token endpoint";
+pub(super) const SERVER_NAMED: &str = "has(self.provider) || has(self.oauth2.tokenURL) || has(self.oauth2.issuer)";
+pub(super) const SERVER_NAMED_MESSAGE: &str = "needs an entry of the catalogue, such as google or microsoft, or oauth2.issuer set to the server's issuer, or oauth2.tokenURL to its token endpoint";
 pub(super) const PROVIDER_NAME: &str = "size(self.metadata.name) <= 63";
 pub(super) const PROVIDER_NAME_MESSAGE: &str =
     "metadata.name may have at most 63 characters, because it stands in the callback URL";

@@ -11,7 +11,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::status::EmailAssetStatus;
+use url::Url;
+
+use super::status::{EmailAssetStatus, EndpointsStatus};
 use super::{names, rules};
 
 /// A mailbox whose OAuth 2.0 access token is kept fresh in a Secret.
@@ -27,7 +29,7 @@ use super::{names, rules};
     derive = "PartialEq",
     doc = "A mailbox whose OAuth 2.0 access token is kept fresh in a Secret.",
     printcolumn(name = "Email", type_ = "string", json_path = ".spec.email"),
-    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.provider"),
+    printcolumn(name = "Provider", type_ = "string", json_path = ".status.provider"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.token.expirationTime"),
@@ -150,8 +152,8 @@ pub struct OAuth2 {
     #[schemars(schema_with = "parameters_schema")]
     pub parameters: BTreeMap<String, String>,
 
-    /// Who asserts which account signed in: the issuer of ID tokens (OpenID Connect), exactly as the server writes it. Default: the provider's. Its keys are found
-    /// by discovery; the endpoints are those below.
+    /// The server's issuer identifier, exactly as the server writes it (OpenID Connect Discovery, RFC 8414). It tells the endpoints that are not set below, and
+    /// asserts which account signed in. Only for servers outside the catalogue; default: the provider's.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = rules::MAX_URL))]
     #[x_kube(validation = Rule::new(rules::URL).message(rules::URL_MESSAGE))]
@@ -462,6 +464,18 @@ impl EmailAssetSpec {
     #[must_use]
     pub fn email_provider(&self) -> Option<&str> {
         self.provider_ref.as_ref().map(|provider| provider.name.as_str())
+    }
+
+    /// Where the settings come from, in a word that people know: an entry of the catalogue, `emp/` and the name of an `EmailProvider`, or the host of a server of one's
+    /// own. `endpoints` are the values in effect, as far as they are known.
+    #[must_use]
+    pub fn settings_from(&self, endpoints: Option<&EndpointsStatus>) -> Option<String> {
+        let host = |url: &String| Some(Url::parse(url).ok()?.host_str()?.to_owned());
+        let named = self.provider.clone();
+        let shared = || self.email_provider().map(|name| format!("emp/{name}"));
+        let found = || endpoints?.provider.clone();
+        let own = || self.oauth2.token_url.as_ref().or(self.oauth2.issuer.as_ref());
+        named.or_else(shared).or_else(found).or_else(|| own().and_then(host))
     }
 
     /// Whether no call may be made for this asset.

@@ -22,6 +22,10 @@ pub struct EmailAssetStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
+    /// Where the settings come from: an entry of the catalogue, such as `google`; an `EmailProvider`, as `emp/` and its name; or the host of a server of your own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+
     /// The published access token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenStatus>,
@@ -162,6 +166,9 @@ pub struct EndpointsStatus {
     /// How the client proves itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_authentication: Option<ClientAuthentication>,
+    /// Which of these the issuer's metadata told; `iss`: it names itself in each authorization response (RFC 9207). A restart need not ask it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discovered: Vec<String>,
     /// What happens to the refresh token when it is redeemed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,

@@ -84,7 +84,7 @@ pub fn validate_provider(provider: &EmailProvider) -> Result<(), Vec<Violation>>
         rules::PROVIDER_NAME_MESSAGE,
     );
     let spec = &provider.spec;
-    let named = spec.provider.is_some() || spec.oauth2.token_url.is_some();
+    let named = spec.provider.is_some() || spec.oauth2.token_url.is_some() || spec.oauth2.issuer.is_some();
     check.require(named, "spec.provider", rules::SERVER_NAMED_MESSAGE);
     // What it has in common with an asset is checked as an asset's.
     let spec_of_asset = spec.under(&EmailAssetSpec::of(EXAMPLE, Grant::AuthorizationCode));
@@ -380,7 +380,7 @@ impl Check {
             rules::CLIENT_HAS_SECRET_MESSAGE,
         );
         self.direct(oauth2);
-        let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some();
+        let elsewhere = oauth2.token_url.is_some() || oauth2.refresh_url.is_some() || oauth2.issuer.is_some();
         self.require(
             oauth2.rotation.is_none() || elsewhere,
             "spec.oauth2.rotation",

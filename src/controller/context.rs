@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    clients::Clients, federation::Federation, gates::Gates, lean::Watched, noted::Noted, providers::Providers,
-    registry::Registry, watch::Synced,
+    clients::Clients, discoveries::Discoveries, federation::Federation, gates::Gates, lean::Watched, noted::Noted,
+    providers::Providers, registry::Registry, watch::Synced,
 };
 use crate::{
     api::{AllowedKeys, names},
@@ -63,6 +63,8 @@ pub(super) struct Context {
     pub(super) spool: Arc<Spool>,
     pub(super) fence: Fence,
     pub(super) gates: Gates,
+    /// What issuers say about their endpoints.
+    pub(super) discoveries: Discoveries,
     pub(super) metrics: Arc<Metrics>,
     /// Refused sign-ins that were noted lately.
     pub(super) noted: Noted,

@@ -99,6 +99,7 @@ impl Pass {
             callback_key: sign_in.map(|sign_in| sign_in.callback_key.clone()).unwrap_or_default(),
             issuer: sign_in.and_then(|sign_in| sign_in.identity.fixed_issuer()),
             names_issuer: sign_in.map(|sign_in| sign_in.names_issuer).unwrap_or_default(),
+            code_server: sign_in.and_then(|sign_in| sign_in.code_server.clone()),
             request: self.offered_request(),
             hosts: hosts.unwrap_or_default(),
             scopes: sign_in.map(|sign_in| sign_in.scopes.clone()).unwrap_or_default(),

@@ -464,4 +464,4 @@ fn fill_both(blanks: &Blanks<'_>, row: &Row) -> String {
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,25 +1,29 @@
 //! From caches to a [`World`]: everything that is known of one asset, without a call.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::{finalizer::is_held, pass::Pass, providers::Backing};
+use super::{
+    finalizer::is_held,
+    pass::{NoEndpoints, Pass},
+    providers::Backing,
+};
 use crate::{
     api::{
         self, EmailAsset, EmailAssetSpec, EmailProvider, GrantDeletionPolicy, Reason, SignInStatus, duration, names,
     },
     formats::{self, Mailbox, Outline},
     lifecycle::{
-        self, Activity, AttemptHolder, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion, Limits,
-        Names, Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot, Source,
-        TokenSecret, Verdict, World,
+        self, Activity, AttemptHolder, Discovery, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion,
+        Limits, Names, Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot,
+        Source, TokenSecret, Verdict, World,
     },
     oauth::identity::account_matches,
-    provider::{self, Endpoints, InputSecret, Server, SignIn},
+    provider::{self, Endpoints, HostNotAllowed, InputSecret, Server, SignIn},
     store::{Key, Kind, Seen, What, inputs, spool::Whose, token::Rendering},
 };
 
@@ -30,36 +34,58 @@ pub(super) struct Resolved {
     pub(super) plan: Plan,
 }
 
+fn invalid(message: String) -> PlanRefusal {
+    PlanRefusal {
+        reason: Reason::InvalidSpec,
+        message,
+    }
+}
+
+fn host_not_allowed(message: String) -> PlanRefusal {
+    PlanRefusal {
+        reason: Reason::HostNotAllowed,
+        message,
+    }
+}
+
 impl Pass {
     /// Resolves the spec and checks where its credentials may go (invariant 11).
-    pub(super) fn resolve(&self) -> Result<Resolved, PlanRefusal> {
-        let asset = &self.asset;
-        let invalid = |message: String| PlanRefusal {
-            reason: Reason::InvalidSpec,
-            message,
+    pub(super) fn resolve(&mut self) {
+        let (discovery, resolved) = match self.try_to_resolve() {
+            Ok(resolved) => (Discovery::Settled, Ok(resolved)),
+            Err((discovery, refusal)) => (discovery, Err(refusal)),
         };
+        self.discovery = discovery;
+        self.resolved = resolved;
+    }
+
+    fn try_to_resolve(&self) -> Result<Resolved, (Discovery, PlanRefusal)> {
+        let settled = |refusal| (Discovery::Settled, refusal);
         api::validate(&self.written, &self.context.settings.allowed_keys).map_err(|violations| {
             let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
-            invalid(sentences.join(" "))
+            settled(invalid(sentences.join(" ")))
         })?;
+        self.check_inputs_are_not_ours().map_err(settled)?;
+        let catalogue = &self.context.catalogue;
         let endpoints = match &self.backing {
-            Backing::Own => {
-                provider::resolve(&asset.spec, &self.context.catalogue).map_err(|error| invalid(error.to_string()))?
-            }
+            Backing::Own => self
+                .endpoints(|found| provider::resolve_discovered(&self.asset.spec, catalogue, found))
+                .map_err(|none| match none {
+                    NoEndpoints::Unresolved(error) => settled(invalid(error.to_string())),
+                    NoEndpoints::Refused(discovery, refusal) => (discovery, refusal),
+                })?,
             Backing::Shared(provider) => self.resolve_under(provider)?,
             Backing::Absent(message) => {
-                return Err(PlanRefusal {
+                return Err(settled(PlanRefusal {
                     reason: Reason::ProviderNotReady,
                     message: message.clone(),
-                });
+                }));
             }
         };
-        self.check_inputs_are_not_ours().map_err(invalid)?;
-        self.check_hosts(&endpoints)?;
-        let formats = self
-            .formats(&endpoints)
-            .map_err(|refusal| invalid(refusal.to_string()))?;
-        let rendering = rendering(&asset.spec, &endpoints, formats);
+        self.check_hosts(&endpoints).map_err(settled)?;
+        let formats = self.formats(&endpoints);
+        let formats = formats.map_err(|refusal| settled(invalid(refusal.to_string())))?;
+        let rendering = rendering(&self.asset.spec, &endpoints, formats);
         let plan = self.plan(&endpoints, &rendering);
         Ok(Resolved {
             endpoints,
@@ -81,23 +107,29 @@ impl Pass {
     }
 
     /// What the spec means under an `EmailProvider`, if its rules cover the asset. They are asked first: whoever may not use it learns nothing else about it.
-    fn resolve_under(&self, provider: &EmailProvider) -> Result<Endpoints, PlanRefusal> {
+    fn resolve_under(&self, provider: &EmailProvider) -> Result<Endpoints, (Discovery, PlanRefusal)> {
         let spec = &self.asset.spec;
         let name = provider.metadata.name.as_deref().unwrap_or_default();
-        let not_ready = |problem: String| PlanRefusal {
-            reason: Reason::ProviderNotReady,
-            message: format!(
-                "EmailProvider {name} cannot be used as it is written: {problem} What is named there is a field of the EmailProvider; a cluster admin corrects it: kubectl edit emailprovider {name}"
-            ),
+        let not_ready = |problem: String| {
+            let refusal = PlanRefusal {
+                reason: Reason::ProviderNotReady,
+                message: format!(
+                    "EmailProvider {name} cannot be used as it is written: {problem} What is named there is a field of the EmailProvider; a cluster admin corrects it: kubectl edit emailprovider {name}"
+                ),
+            };
+            (Discovery::Settled, refusal)
         };
         let permits = |account: Option<&str>| {
             let permitted = self
                 .context
                 .providers
                 .permits(provider, &self.key.namespace, spec, account);
-            permitted.map_err(|denied| PlanRefusal {
-                reason: denied.reason,
-                message: denied.message,
+            permitted.map_err(|denied| {
+                let refusal = PlanRefusal {
+                    reason: denied.reason,
+                    message: denied.message,
+                };
+                (Discovery::Settled, refusal)
             })
         };
         permits(None)?;
@@ -105,8 +137,19 @@ impl Pass {
             let sentences: Vec<String> = violations.iter().map(ToString::to_string).collect();
             not_ready(sentences.join(" "))
         })?;
-        let endpoints = provider::resolve_under(name, spec, &self.context.catalogue)
-            .map_err(|error| not_ready(format!("{error}.")))?;
+        let catalogue = &self.context.catalogue;
+        let endpoints = self
+            .endpoints(|found| provider::resolve_under(name, spec, catalogue, found))
+            .map_err(|none| match none {
+                NoEndpoints::Unresolved(error) if error.is_about_the_way() => {
+                    (Discovery::Settled, does_not_fit(name, &error))
+                }
+                NoEndpoints::Unresolved(error) => not_ready(format!("{error}.")),
+                NoEndpoints::Refused(discovery, refusal) => {
+                    let message = format!("EmailProvider {name}: {}", refusal.message);
+                    (discovery, PlanRefusal { message, ..refusal })
+                }
+            })?;
         // A grant may be older than the asset's way to this provider.
         if let Slot::Ours(grant) = self.grant_slot()
             && let Some(account) = &grant.record.account
@@ -245,23 +288,62 @@ impl Pass {
     }
 
     /// Our own Secrets hold other assets' tokens: a person who may edit assets but not read Secrets must not get at them by naming one as an input.
-    fn check_inputs_are_not_ours(&self) -> Result<(), String> {
+    fn check_inputs_are_not_ours(&self) -> Result<(), PlanRefusal> {
         let client = self.client_key().map(|key| ("spec.oauth2.clientCredentialsRef", key));
         let seed = self
             .seed_place()
             .map(|(secret, _)| ("spec.oauth2.refreshTokenSecretRef", secret));
         for (field, key) in client.into_iter().chain(seed) {
             let kind = self.context.index.get(&key).map(|seen| seen.kind());
-            if matches!(kind, Some(Kind::Grant | Kind::Token | Kind::Response)) {
-                return Err(format!(
-                    "{field} names Secret {key}, which the operator itself writes; expected a Secret that you made. Name another Secret there."
-                ));
+            if !matches!(kind, Some(Kind::Grant | Kind::Token | Kind::Response)) {
+                continue;
             }
+            return Err(match &self.backing {
+                Backing::Shared(provider) if self.client_key().as_ref() == Some(&key) => PlanRefusal {
+                    reason: Reason::ProviderNotReady,
+                    message: without_client(provider),
+                },
+                _ => PlanRefusal {
+                    reason: Reason::InvalidSpec,
+                    message: format!(
+                        "{field} names Secret {key}, which the operator itself writes; expected a Secret that you made. Name another Secret there."
+                    ),
+                },
+            });
         }
         Ok(())
     }
 
     fn check_hosts(&self, endpoints: &Endpoints) -> Result<(), PlanRefusal> {
+        self.with_inputs(|secrets| provider::check_hosts(endpoints, secrets))?;
+        if self.gives_a_grant_back() {
+            provider::check_giving_back(endpoints).map_err(|error| host_not_allowed(format!("{error}.")))?;
+        }
+        if endpoints.client_authentication != Some(api::ClientAuthentication::FederatedToken) {
+            return Ok(());
+        }
+        let federation = &self.context.settings.federation;
+        let asked = [&endpoints.token_url, &endpoints.refresh_url].into_iter();
+        asked
+            .chain(&endpoints.sign_in.device_authorization_url)
+            .chain(&endpoints.revocation_url)
+            .try_for_each(|url| federation.check_host(&endpoints.own_hosts, url))
+            .map_err(host_not_allowed)
+    }
+
+    /// Whether this issuer may say where credentials go. One that an `EmailProvider` names was chosen by a cluster admin.
+    pub(super) fn check_issuer_host(&self, issuer: &str) -> Result<(), PlanRefusal> {
+        match self.backing {
+            Backing::Own => self.with_inputs(|secrets| provider::check_issuer_host(issuer, secrets)),
+            Backing::Shared(_) | Backing::Absent(_) => Ok(()),
+        }
+    }
+
+    /// Holds something against what the input Secrets say about hosts.
+    fn with_inputs(
+        &self,
+        check: impl FnOnce(&[InputSecret<'_>]) -> Result<(), HostNotAllowed>,
+    ) -> Result<(), PlanRefusal> {
         let seed = self.seed_place().map(|(secret, _)| secret);
         let keys: Vec<Key> = self.client_key().into_iter().chain(seed).collect();
         let known: Vec<_> = keys
@@ -276,20 +358,22 @@ impl Pass {
                 hosts: hosts.as_deref(),
             })
             .collect();
-        let refused = |message: String| PlanRefusal {
-            reason: Reason::HostNotAllowed,
-            message,
+        check(&secrets).map_err(|error| match &self.backing {
+            Backing::Shared(provider) => host_not_allowed(named_by_issuer(&error, provider)),
+            Backing::Own | Backing::Absent(_) => host_not_allowed(error.to_string()),
+        })
+    }
+
+    /// Whether a refresh token that we keep, or will keep once somebody has signed in, is to be given back at the end.
+    fn gives_a_grant_back(&self) -> bool {
+        use api::Grant::{AuthorizationCode, ClientCredentials, DeviceCode, JwtBearer, RefreshToken};
+        let oauth2 = &self.asset.spec.oauth2;
+        let keeps = match oauth2.grant {
+            AuthorizationCode | DeviceCode => true,
+            RefreshToken => matches!(self.grant_slot(), Slot::Ours(grant) if grant.record.binding.is_some()),
+            ClientCredentials | JwtBearer => false,
         };
-        provider::check_hosts(endpoints, &secrets).map_err(|error| refused(error.to_string()))?;
-        if endpoints.client_authentication != Some(api::ClientAuthentication::FederatedToken) {
-            return Ok(());
-        }
-        let federation = &self.context.settings.federation;
-        let asked = [&endpoints.token_url, &endpoints.refresh_url].into_iter();
-        asked
-            .chain(&endpoints.sign_in.device_authorization_url)
-            .try_for_each(|url| federation.check_host(&endpoints.own_hosts, url))
-            .map_err(refused)
+        keeps && oauth2.grant_deletion_policy() == GrantDeletionPolicy::Revoke
     }
 
     /// Everything that is known.
@@ -333,6 +417,7 @@ impl Pass {
             seed: self.seed_input(),
             seed_claim: self.seed_claim(),
             attempt_holder: self.attempt_holder(&grant),
+            discovery: self.discovery,
             device_due: self.device_due(&grant),
             grant,
             grant_sight: self.grant_sight,
@@ -348,7 +433,7 @@ impl Pass {
         world
     }
 
-    fn annotation(&self, key: &str) -> Option<String> {
+    pub(super) fn annotation(&self, key: &str) -> Option<String> {
         self.asset.metadata.annotations.as_ref()?.get(key).cloned()
     }
 
@@ -428,13 +513,7 @@ impl Pass {
         };
         let input = self.own_client_input(&key);
         match (&self.backing, input) {
-            // What is wrong with its Secret is told to those who may read it: in the status of the EmailProvider.
-            (Backing::Shared(provider), Input::Unusable(_)) => {
-                let name = provider.metadata.name.as_deref().unwrap_or_default();
-                Input::Unusable(format!(
-                    "The OAuth client of EmailProvider {name} is missing or cannot be used. A cluster admin sees why: kubectl get emailprovider {name} -o wide"
-                ))
-            }
+            (Backing::Shared(provider), Input::Unusable(_)) => Input::Unusable(without_client(provider)),
             (_, input) => input,
         }
     }
@@ -655,11 +734,41 @@ fn edition_of(provider: &EmailProvider) -> String {
 }
 
 /// An `EmailProvider` in a sentence.
+/// All hosts that an `EmailProvider` writes are its own, so only its issuer can have named another. The name of its client's Secret is nobody's business here.
+fn named_by_issuer(error: &HostNotAllowed, provider: &EmailProvider) -> String {
+    let hosts = error.0.iter().flat_map(|refusal| &refusal.hosts);
+    let hosts: BTreeSet<String> = hosts.map(ToString::to_string).collect();
+    let hosts = hosts.into_iter().collect::<Vec<_>>().join(" and ");
+    let provider = called(provider);
+    let name = provider.rsplit(' ').next().unwrap_or_default();
+    format!(
+        "The issuer of {provider} names an endpoint at {hosts}, which is no host that the EmailProvider writes: nothing is sent there. If the host is right, a cluster admin writes that endpoint into the EmailProvider: kubectl edit emailprovider {name}"
+    )
+}
+
 pub(super) fn called(provider: &EmailProvider) -> String {
     format!(
         "EmailProvider {}",
         provider.metadata.name.as_deref().unwrap_or_default()
     )
+}
+
+/// What is wrong with the client's Secret is told to those who may read it: in the status of the `EmailProvider`.
+fn without_client(provider: &EmailProvider) -> String {
+    let name = provider.metadata.name.as_deref().unwrap_or_default();
+    format!(
+        "The OAuth client of EmailProvider {name} is missing or cannot be used. A cluster admin sees why: kubectl get emailprovider {name} -o wide"
+    )
+}
+
+/// The asset asks for a way that its `EmailProvider` does not have. Either of them may have changed, so it takes no valid token away.
+fn does_not_fit(provider: &str, error: &provider::ResolveError) -> PlanRefusal {
+    PlanRefusal {
+        reason: Reason::ProviderNotReady,
+        message: format!(
+            "EmailProvider {provider} does not have what this asset asks for: {error}. The first field named is this asset's; name another way there, or ask a cluster admin to change the EmailProvider: kubectl edit emailprovider {provider}"
+        ),
+    }
 }
 
 fn of_owner(what: &str, seen: &Seen) -> String {

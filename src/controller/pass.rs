@@ -1,10 +1,13 @@
 //! One pass over one asset: decide, act, decide again on what the acts returned, until nothing is left to do; then say how the asset stands.
 
 mod device;
+mod discover;
 mod farewell;
 mod issue;
 mod obtain;
 mod tidy;
+
+pub(super) use discover::NoEndpoints;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +29,7 @@ use super::{
 use crate::{
     api::{EmailAsset, EmailAssetStatus},
     lifecycle::{
-        self, Circumstances, Decision, Failure, InputVersion, Names, PlanRefusal, Record, Retention, Sight,
+        self, Circumstances, Decision, Discovery, Failure, InputVersion, Names, PlanRefusal, Record, Retention, Sight,
         SignInRefusal, Step, World,
     },
     store::{Key, Seen, StoreError, grant::Belongs},
@@ -58,6 +61,8 @@ pub(super) struct Pass {
     pub(super) written: Arc<EmailAsset>,
     pub(super) backing: Backing,
     pub(super) resolved: Result<Resolved, PlanRefusal>,
+    /// Whether the endpoints wait for an issuer's metadata.
+    pub(super) discovery: Discovery,
     pub(super) inputs: InputsRead,
     pub(super) grant_sight: Sight,
     pub(super) status: EmailAssetStatus,
@@ -103,6 +108,7 @@ impl Pass {
             in_hand: context.registry.unpublished(&key),
             uid: asset.metadata.uid.clone().unwrap_or_default(),
             resolved: Err(refusal),
+            discovery: Discovery::Settled,
             inputs: InputsRead::default(),
             grant_sight: Sight::Cached,
             place,
@@ -116,7 +122,7 @@ impl Pass {
             backing,
             edition,
         };
-        pass.resolved = pass.resolve();
+        pass.resolve();
         pass
     }
 
@@ -179,6 +185,7 @@ impl Pass {
                 });
                 status.endpoints = Some(resolved.endpoints.to_status(authentication));
             }
+            status.provider = self.written.spec.settings_from(status.endpoints.as_ref());
             if !super::status::write(
                 &self.context,
                 &self.key,
@@ -192,13 +199,23 @@ impl Pass {
                 return (Action::requeue(AFTER_TROUBLE), PassOutcome::Failed);
             }
         }
-        let wake = decision.wake.map(time_until);
+        let wake = decision
+            .wake
+            .map(time_until)
+            .or_else(|| self.recheck(&decision.standing));
         (wake.map_or_else(Action::await_change, Action::requeue), outcome)
     }
 
     async fn act(&mut self, world: &World, decision: &Decision) -> Flow {
+        if matches!(
+            decision.step,
+            Step::Redeem(_) | Step::BeginDevice(_) | Step::PollDevice(_) | Step::Revoke(_)
+        ) {
+            self.renew_discovery();
+        }
         match &decision.step {
             Step::Rest => Flow::On,
+            Step::Discover => self.discover(),
             Step::ReadInputs => {
                 if world.token.ours().is_none()
                     && let Some(flow) = self.take_place()

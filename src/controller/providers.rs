@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 pub(super) use self::status::keep_statuses;
-use super::{context::Context, watch::Synced};
+use super::{context::Context, discoveries::User, watch::Synced};
 use crate::api::{EmailAsset, EmailAssetSpec, EmailProvider, Reason, allow::Applicant};
 
 /// How long a watch waits that was refused: a right that is given later counts after this, or at the next start.
@@ -249,6 +249,7 @@ pub(super) async fn watch(context: Arc<Context>, synced: Synced) {
             }
             Ok(watcher::Event::InitDone) => {
                 for name in context.providers.keep_only(&listed) {
+                    context.discoveries.forget(&User::Provider(name.clone()));
                     context.wake_users(&name);
                 }
                 if outage.is_over() {
@@ -264,6 +265,7 @@ pub(super) async fn watch(context: Arc<Context>, synced: Synced) {
                 let name = object.name_any();
                 context.providers.forget(&name);
                 context.wake_users(&name);
+                context.discoveries.forget(&User::Provider(name));
             }
             Err(error) => outage.sit_out(&error).await,
         }

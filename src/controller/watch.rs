@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 
 use super::{
     context::Context,
+    discoveries::User,
     lean::{SecretMeta, Watched},
     observe::key_of,
     providers::Outage,
@@ -288,6 +289,7 @@ fn woken(context: &Context, event: watcher::Event<Watched>) -> Option<Watched> {
             let rivals = context.registry.rivals(&key);
             context.registry.forget(&key);
             context.gates.forget(&key);
+            context.discoveries.forget(&User::Asset(key));
             wake_all(context, &rivals);
             None
         }

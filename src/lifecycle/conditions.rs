@@ -10,7 +10,7 @@ use super::{
     facts, foresight, messages,
     report::{self, Standing, condition},
     turn,
-    world::{Activity, Plan, Source, World},
+    world::{Activity, Discovery, Plan, PlanRefusal, Source, World},
 };
 use crate::api::{ConditionType, FailureStatus, Reason, SignInRefusalStatus};
 
@@ -25,7 +25,8 @@ pub(super) struct View<'a> {
 /// The conditions of an asset that stands like this.
 pub(super) fn of(view: &View<'_>, standing: &Standing) -> Vec<Condition> {
     let row = match (&view.world.plan, standing) {
-        (Err(refusal), _) if refusal.reason == Reason::ProviderNotReady => unavailable(view, &refusal.message),
+        (Err(refusal), _) if view.world.discovery != Discovery::Settled => undiscovered(view, refusal),
+        (Err(refusal), _) if refusal.reason == Reason::ProviderNotReady => unavailable(view, refusal),
         (Err(refusal), _) | (_, Standing::Refused(refusal)) => stopped(refusal.reason, &refusal.message),
         (_, Standing::Conflict(message)) => stopped(Reason::SecretConflict, message),
         (_, Standing::Waiting(message)) => Row {
@@ -156,25 +157,55 @@ fn stopped(reason: Reason, message: &str) -> Row {
     }
 }
 
-/// The `EmailProvider` is missing or broken, which is nobody's decision about this asset: what was good stays good until the token ends.
-fn unavailable(view: &View<'_>, message: &str) -> Row {
-    let token = facts::published(view.world);
-    let valid = token.is_some_and(|token| token.is_valid(view.now));
-    let shown = condition(&view.world.status.conditions, ConditionType::Ready);
-    let good = shown.filter(|shown| valid && shown.status == "True");
-    let refreshed = Says::no(Reason::ProviderNotReady, message.to_owned());
-    match good {
-        Some(good) => Row {
-            ready: Says::yes(Reason::Fresh, good.message.clone()),
+/// The `EmailProvider` is missing or broken.
+fn unavailable(view: &View<'_>, refusal: &PlanRefusal) -> Row {
+    let refreshed = || Says::no(refusal.reason, refusal.message.clone()).into();
+    still_good(view, refreshed()).unwrap_or_else(|| Row {
+        refreshed: refreshed(),
+        ..stopped(refusal.reason, &refusal.message)
+    })
+}
+
+/// Only an issuer's metadata are missing.
+fn undiscovered(view: &View<'_>, refusal: &PlanRefusal) -> Row {
+    let refreshed = || match refusal.reason {
+        Reason::Pending | Reason::Suspended => Kept::Keep,
+        reason => Says::no(reason, refusal.message.clone()).into(),
+    };
+    still_good(view, refreshed()).unwrap_or_else(|| {
+        let published = facts::published(view.world);
+        let ready = match published {
+            Some(_) if refusal.reason != Reason::Suspended => Says::no(
+                Reason::TokenExpired,
+                format!("The published access token is not valid any more. {}", refusal.message),
+            ),
+            _ => Says::no(refusal.reason, refusal.message.clone()),
+        };
+        Row {
+            ready,
             authorized: Kept::Keep,
-            refreshed: refreshed.into(),
-            phase: Phase::Usual,
-        },
-        None => Row {
-            refreshed: refreshed.into(),
-            ..stopped(Reason::ProviderNotReady, message)
-        },
-    }
+            refreshed: refreshed(),
+            phase: match refusal.reason {
+                Reason::Suspended => Phase::Usual,
+                Reason::Pending | Reason::Retrying | Reason::Throttled if published.is_some() => Phase::Usual,
+                Reason::Pending | Reason::Retrying | Reason::Throttled => Phase::Beginning,
+                _ => Phase::Stalled,
+            },
+        }
+    })
+}
+
+/// What keeps an asset from being carried out is nobody's decision about it: what was good stays good until the token ends.
+fn still_good(view: &View<'_>, refreshed: Kept) -> Option<Row> {
+    let token = facts::published(view.world);
+    let shown = condition(&view.world.status.conditions, ConditionType::Ready);
+    let good = shown.filter(|shown| token.is_some_and(|token| token.is_valid(view.now)) && shown.status == "True")?;
+    Some(Row {
+        ready: Says::yes(Reason::Fresh, good.message.clone()),
+        authorized: Kept::Keep,
+        refreshed,
+        phase: Phase::Usual,
+    })
 }
 
 /// The rows that depend on the token, the grant and the last try.

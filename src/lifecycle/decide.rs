@@ -21,8 +21,8 @@ use super::{
     step::{Decision, Fencing, Origin, Redeem, Step},
     turn,
     world::{
-        Activity, AttemptHolder, Binding, Handover, Heritage, Input, InputsSeen, Plan, PlanRefusal, Presence,
-        SeedClaim, Sight, Slot, Source, World,
+        Activity, AttemptHolder, Binding, Discovery, Handover, Heritage, Input, InputsSeen, Plan, PlanRefusal,
+        Presence, SeedClaim, Sight, Slot, Source, World,
     },
 };
 use crate::api::Reason;
@@ -50,13 +50,21 @@ pub fn decide(world: &World, now: Timestamp) -> Decision {
         .unwrap_or_else(|| obtain(world, plan, now))
 }
 
-/// Nothing is done before somebody changes something. While an `EmailProvider` is not ready the published token counts until its end, which is then told.
+/// Nothing is done before somebody changes something, or an issuer has said where the endpoints are. While only that or the `EmailProvider` is missing the published
+/// token counts until its end, which is then told.
 fn refused(world: &World, refusal: &PlanRefusal, now: Timestamp) -> Decision {
-    let decision = Decision::rest(Standing::Refused(refusal.clone()));
-    match facts::published(world) {
-        Some(token) if refusal.reason == Reason::ProviderNotReady && token.is_valid(now) => {
-            decision.waking(token.expires)
+    let standing = Standing::Refused(refusal.clone());
+    let decision = match (world.discovery, world.activity) {
+        (Discovery::Due, Activity::Active) => return Decision::step(Step::Discover, standing),
+        (Discovery::Failed { again }, Activity::Active) if again <= now => {
+            return Decision::step(Step::Discover, standing);
         }
+        (Discovery::Failed { again }, Activity::Active) => Decision::rest(standing).waking(again),
+        _ => Decision::rest(standing),
+    };
+    let counts = refusal.reason == Reason::ProviderNotReady || world.discovery != Discovery::Settled;
+    match facts::published(world) {
+        Some(token) if counts && token.is_valid(now) => decision.waking(token.expires),
         _ => decision,
     }
 }

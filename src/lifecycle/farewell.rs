@@ -12,7 +12,7 @@ use super::{
     report::Standing,
     schedule,
     step::{Decision, Step},
-    world::{AttemptHolder, Farewell, Heritage, Hold, Plan, Slot, Source, World},
+    world::{AttemptHolder, Discovery, Farewell, Heritage, Hold, Plan, Slot, Source, World},
 };
 
 /// For how long a deletion waits for the provider.
@@ -33,12 +33,19 @@ pub(super) fn part(world: &World, since: Timestamp, now: Timestamp) -> Decision 
         return Decision::rest(Standing::Leaving);
     }
     let step = |step| Decision::step(step, Standing::Leaving);
+    let end = since.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
     let plan = match &world.plan {
         Ok(plan) if plan.farewell == Farewell::Silent => return step(Step::LetGo),
         Ok(plan) => plan,
+        Err(_) if now < end && world.discovery != Discovery::Settled => {
+            return match world.discovery {
+                Discovery::Failed { again } if again > now => Decision::rest(Standing::Leaving).waking(again.min(end)),
+                Discovery::Underway | Discovery::Settled => Decision::rest(Standing::Leaving).waking(end),
+                Discovery::Due | Discovery::Failed { .. } => step(Step::Discover),
+            };
+        }
         Err(refusal) => return step(Step::Part(Some(messages::not_revoked_unplanned(&refusal.message)))),
     };
-    let end = since.checked_add(PATIENCE).unwrap_or(Timestamp::MAX);
     if let Some(left) = attempt_left(world)
         && now < end
     {

@@ -49,7 +49,7 @@ pub(super) fn grant_ends(end: &End, activity: Activity, now: Timestamp, names: &
     };
     let step = match (end.why, activity) {
         (Why::Idle(_) | Why::Slides, Activity::Suspended) if ahead => {
-            format!("To keep it, resume the asset for a minute: {}", resume(names))
+            format!("To keep it, resume the asset for a minute: {}", resume(&names.asset))
         }
         (Why::Idle(_) | Why::Slides, Activity::Active) => {
             "Any refresh that works keeps it; what stands in the way is said in the condition Refreshed.".to_owned()
@@ -190,13 +190,22 @@ pub(super) fn suspended(names: &Names) -> String {
     format!(
         "There is no valid access token for {}, and none is fetched while spec.suspend is true. To go on: {}",
         names.email,
-        resume(names)
+        resume(&names.asset)
+    )
+}
+
+/// `spec.suspend` is true, and the endpoints are not known yet: there are no names.
+#[must_use]
+pub fn suspended_undiscovered(asset: &str) -> String {
+    format!(
+        "The endpoints are not known yet, and the issuer is not asked for them while spec.suspend is true. To go on: {}",
+        resume(asset)
     )
 }
 
 /// The command that ends a suspension.
-fn resume(names: &Names) -> String {
-    let (namespace, name) = split(&names.asset);
+fn resume(asset: &str) -> String {
+    let (namespace, name) = split(asset);
     format!("kubectl patch emailasset -n {namespace} {name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}'")
 }
 

@@ -25,6 +25,8 @@ pub enum Step {
     Rest,
     /// Read what the input Secrets hold: an edition was not seen before.
     ReadInputs,
+    /// Ask the issuer for its metadata: the endpoints are not known.
+    Discover,
     /// Ask the API server for the grant Secret itself: what the watch shows contradicts the status.
     ConfirmGrant,
     /// Put our name on the grant Secret and give it the ownerReference that the deletion policy asks for, or take that away.

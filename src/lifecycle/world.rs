@@ -561,10 +561,28 @@ impl Plan {
 /// Why a spec cannot be carried out as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanRefusal {
-    /// `InvalidSpec`, `HostNotAllowed`, `ProviderNotAllowed` or `ProviderNotReady`.
+    /// `InvalidSpec`, `HostNotAllowed`, `ProviderNotAllowed` or `ProviderNotReady`; where an issuer's metadata are not known `Pending`, `Suspended`, or what became of
+    /// asking for them.
     pub reason: Reason,
     /// What was found, what was expected and the next step.
     pub message: String,
+}
+
+/// Whether the plan waits for the metadata of an issuer, which tell its endpoints. Where one was ever read there is a plan, and this is `Settled`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Discovery {
+    /// It does not.
+    #[default]
+    Settled,
+    /// It does, and the issuer may be asked now.
+    Due,
+    /// It does, and the issuer is being asked.
+    Underway,
+    /// It does, and asking failed; the issuer is asked again then.
+    Failed {
+        /// When.
+        again: Timestamp,
+    },
 }
 
 /// Who sends the open attempt, as far as this process can know.
@@ -609,6 +627,8 @@ pub struct World {
     pub jitter: f64,
     /// What is to be done, or why it cannot be.
     pub plan: Result<Plan, PlanRefusal>,
+    /// Whether the plan waits for an issuer's metadata.
+    pub discovery: Discovery,
     /// The OAuth client.
     pub client: Input<String>,
     /// The seed.

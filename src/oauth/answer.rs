@@ -15,7 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-pub use super::echo::SecretsInPlay;
+pub use crate::outbound::SecretsInPlay;
+use crate::outbound::words;
 
 use super::classify::{Cause, Class, ErrorCode, Evidence, Refusal, by_form, by_status, by_unknown_error, plain_reason};
 use super::errors::{Errors, Row, Said};
@@ -211,11 +212,13 @@ pub(super) fn seconds(value: Option<&Value>) -> Option<SignedDuration> {
     SignedDuration::try_from_secs_f64(seconds.floor()).ok()
 }
 
-/// Scopes as text (RFC 6749 section 3.3) or, from some servers, as a list. What is no scope token by the RFC, too long or
+/// Scopes as text (RFC 6749 section 3.3), from some servers with commas, or as a list. What is no scope token by the RFC, too long or
 /// repeats a secret is left out: scopes go to status.
 fn scopes(object: &Map<String, Value>, secrets: &SecretsInPlay) -> Option<Vec<String>> {
     let words: Vec<&str> = match object.get("scope")? {
-        Value::String(text) => text.split_ascii_whitespace().collect(),
+        Value::String(text) => text
+            .split(|letter: char| letter.is_ascii_whitespace() || letter == ',')
+            .collect(),
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
         _ => return None,
     };
@@ -411,6 +414,11 @@ fn own_code(evidence: Evidence, status: u16, cause: Cause, object: &Result<Map<S
     }
 }
 
+/// Whether a body names an error, whatever the status says.
+pub(super) fn names_error(body: &[u8]) -> bool {
+    json_object(body).is_ok_and(|fields| named_error(&fields).is_some())
+}
+
 /// An error as the server named it, not yet bounded.
 struct NamedError {
     code: String,
@@ -445,24 +453,9 @@ fn named_error(fields: &Map<String, Value>) -> Option<NamedError> {
     }
 }
 
-/// Words that can be shown: one line, bounded, without control characters and without those that turn the direction of text.
-/// HTML is not shown at all.
+/// A description as it can be shown.
 pub(super) fn quotable(description: &str) -> Option<String> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let visible: String = description
-        .chars()
-        .take(4 * DESCRIPTION_LIMIT)
-        .map(|c| if hidden(c) { ' ' } else { c })
-        .collect();
-    let line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
-    let html = line.to_ascii_lowercase();
-    if line.is_empty() || html.contains("<html") || html.contains("<!doctype") {
-        return None;
-    }
-    Some(line.chars().take(DESCRIPTION_LIMIT).collect())
+    words::quotable(description, DESCRIPTION_LIMIT)
 }
 
 #[cfg(test)]

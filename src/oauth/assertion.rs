@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use ring::digest;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -20,12 +20,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
 
+use crate::provider::Endpoints;
+
 /// Assertions begin to be good this many seconds ago: the server's clock may be behind ours.
 const BACKDATED: i64 = 30;
 /// How long a client's assertion is good, in seconds. Servers ask for minutes at most (learn.microsoft.com: certificate credentials, 5 to 10 minutes).
 const CLIENT_LIFETIME: i64 = 300;
-/// How long an assertion for a mailbox is good, in seconds: Google takes 60 minutes at most (developers.google.com: OAuth 2.0 for service accounts).
-const BEARER_LIFETIME: i64 = 3600;
+/// How long an assertion for a mailbox is good where nothing is known of the server: what Google takes at most (developers.google.com: OAuth 2.0 for service accounts).
+const BEARER_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
 /// A private key that signs assertions. Cheap to clone; it prints as its algorithm.
 #[derive(Clone)]
@@ -192,6 +194,36 @@ pub struct ServiceAccount {
     pub key: SigningKey,
 }
 
+/// What an assertion for a mailbox looks like at a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxAssertion {
+    /// For whom it is (`aud`).
+    pub audience: String,
+    /// From `iat` to `exp`.
+    pub lifetime: SignedDuration,
+    /// How far `iat` is set back.
+    pub backdate: SignedDuration,
+}
+
+impl MailboxAssertion {
+    /// As the provider has it; elsewhere for the token endpoint (RFC 7523 section 3).
+    #[must_use]
+    pub fn at(endpoints: &Endpoints) -> Self {
+        match &endpoints.assertion {
+            Some(known) => Self {
+                audience: known.audience.clone(),
+                lifetime: known.lifetime.0,
+                backdate: known.backdate.0,
+            },
+            None => Self {
+                audience: endpoints.token_url.to_string(),
+                lifetime: BEARER_LIFETIME,
+                backdate: SignedDuration::from_secs(BACKDATED),
+            },
+        }
+    }
+}
+
 /// A key with which a client proves itself.
 #[derive(Debug, Clone)]
 pub struct ClientKey {
@@ -225,17 +257,17 @@ pub(super) fn for_mailbox(
     account: &ServiceAccount,
     mailbox: &str,
     scopes: &[String],
-    audience: &Url,
+    form: &MailboxAssertion,
     now: Timestamp,
 ) -> Result<SecretString, NotSigned> {
-    let begin = now.as_second().saturating_sub(BACKDATED);
+    let begin = now.as_second().saturating_sub(form.backdate.as_secs());
     account.key.sign(&BearerClaims {
         iss: &account.email,
         sub: mailbox,
         scope: &scopes.join(" "),
-        aud: audience.as_str(),
+        aud: &form.audience,
         iat: begin,
-        exp: begin.saturating_add(BEARER_LIFETIME),
+        exp: begin.saturating_add(form.lifetime.as_secs()),
     })
 }
 

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::answer::{self, Answer, Completeness, SecretsInPlay};
-use super::certificates::CaBundle;
 use super::classify::{Cause, Class, Evidence, Refusal};
 use super::redeem::{self, FailureKind, Outcome, TokenClient, TransportFailure};
 use super::request::{self, ClientCredentials};
 use super::situation::Situation;
 use super::transport::Response;
+use crate::outbound::CaBundle;
 
 /// All that asking for a code needs. The caller has checked that the credentials may go to this host (invariant 11).
 #[derive(Debug, Clone)]

@@ -47,6 +47,8 @@ pub enum Confidence {
     Vendor,
     /// Read in the code of a well-kept client.
     Client,
+    /// Tried against the server itself.
+    Tried,
     /// Somebody's report.
     Report,
     /// From memory.

@@ -4,10 +4,10 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::answer::SecretsInPlay;
-use super::certificates::CaBundle;
 use super::redeem::{Outcome, TokenClient};
 use super::request::{self, ClientCredentials};
 use super::situation::Situation;
+use crate::outbound::CaBundle;
 
 /// All that one exchange of a code needs. The caller has checked that the credentials may go to this host (invariant 11).
 #[derive(Debug, Clone)]

@@ -38,11 +38,11 @@ use self::claims::{Expected, Person};
 use self::documents::Origin;
 use self::signature::{Problem, Token};
 use super::answer::{self, Answer};
-use super::certificates::CaBundle;
 use super::redeem::TokenClient;
+use crate::outbound::CaBundle;
 use crate::provider::{HostPolicy, Identity, Tenancy, Tenant, UserinfoAlone, split_address};
 
-pub use discovery::{Metadata, Undiscovered, discover};
+pub use discovery::{Metadata, Undiscovered, discover, discover_anew};
 pub use documents::DocumentError;
 pub use unproven::Unproven;
 

@@ -10,11 +10,11 @@ use secrecy::ExposeSecret;
 use url::{Url, form_urlencoded};
 
 use super::answer::SecretsInPlay;
-use super::assertion::{self, ServiceAccount};
-use super::certificates::CaBundle;
+use super::assertion::{self, MailboxAssertion, ServiceAccount};
 use super::redeem::{Outcome, TokenClient};
 use super::request::{self, ClientCredentials, RequestError};
 use super::situation::Situation;
+use crate::outbound::CaBundle;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
@@ -42,6 +42,8 @@ pub enum IssuedTo {
         account: ServiceAccount,
         /// The mailbox's account.
         mailbox: String,
+        /// What the server wants to see.
+        form: MailboxAssertion,
     },
 }
 
@@ -69,8 +71,8 @@ fn write(issuance: &Issuance, now: Timestamp) -> Result<HttpRequest, RequestErro
     let endpoint = &issuance.token_endpoint;
     match &issuance.to {
         IssuedTo::Client(client) => request::write_client_credentials(endpoint, client, &issuance.scopes),
-        IssuedTo::Delegate { account, mailbox } => {
-            let assertion = assertion::for_mailbox(account, mailbox, &issuance.scopes, endpoint, now)
+        IssuedTo::Delegate { account, mailbox, form } => {
+            let assertion = assertion::for_mailbox(account, mailbox, &issuance.scopes, form, now)
                 .map_err(|_| RequestError::Signature)?;
             let body = form_urlencoded::Serializer::new(String::new())
                 .append_pair("grant_type", JWT_BEARER)

@@ -11,14 +11,14 @@ use jiff::Timestamp;
 use oauth2::HttpRequest;
 use url::Url;
 
-use super::address::ResolveError;
 use super::answer::{self, Answer, Completeness, Received, SecretsInPlay};
-use super::certificates::CaBundle;
 use super::classify::{Class, Evidence, Refusal};
 use super::identity::documents::Documents;
 use super::request::{self, Redemption, RequestError};
 use super::situation::Situation;
 use super::transport::{HttpError, HttpSettings, NoResponse, Reason, Response, Sent, Transport};
+use crate::outbound::CaBundle;
+use crate::outbound::address::ResolveError;
 
 /// How a redemption ended.
 #[derive(Debug, Clone)]

@@ -21,10 +21,11 @@ use url::{Url, form_urlencoded};
 
 use super::answer::SecretsInPlay;
 use super::assertion::{self, ClientKey};
-use super::certificates::CaBundle;
 use super::device::{DevicePoll, DeviceRequest};
 use super::exchange::CodeExchange;
 use super::revoke::Revocation;
+use crate::outbound::CaBundle;
+use crate::provider::Endpoints;
 
 /// How a client proves itself to the token endpoint (RFC 6749 section 2.3, RFC 7523 section 2.2).
 #[derive(Debug, Clone)]
@@ -84,6 +85,24 @@ pub struct Redemption {
 }
 
 impl Redemption {
+    /// The redemption of a refresh token at these endpoints, with what their provider wants in it.
+    #[must_use]
+    pub fn at(
+        endpoints: &Endpoints,
+        client: ClientCredentials,
+        refresh_token: SecretString,
+        certificate_authority: Option<CaBundle>,
+    ) -> Self {
+        Self {
+            token_endpoint: endpoints.refresh_url.clone(),
+            client,
+            refresh_token,
+            scopes: (!endpoints.refresh_scopes.is_empty()).then(|| endpoints.refresh_scopes.clone()),
+            extra_parameters: endpoints.refresh_parameters.clone(),
+            certificate_authority,
+        }
+    }
+
     /// The secrets that the request holds, to keep them out of what is said about the answer.
     pub(super) fn secrets(&self) -> SecretsInPlay {
         let secrets = SecretsInPlay::default().with(self.refresh_token.expose_secret());

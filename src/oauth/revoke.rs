@@ -3,12 +3,12 @@
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::answer::SecretsInPlay;
-use super::certificates::CaBundle;
-use super::classify::{Class, Refusal};
+use super::answer::{self, SecretsInPlay};
+use super::classify::{Class, Evidence, Refusal};
 use super::redeem::{self, TokenClient, TransportFailure};
 use super::request::{self, ClientCredentials};
 use super::situation::Situation;
+use crate::outbound::CaBundle;
 
 /// All that giving a token back needs. The caller has checked that the credentials may go to this host (invariant 11).
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Revocation {
     pub client: ClientCredentials,
     /// What is given back.
     pub refresh_token: SecretString,
+    /// Error codes with which the server says that it does not know the token any more: then nothing is left to give back.
+    pub gone: Vec<String>,
     /// Trusted for this exchange, on top of the platform's authorities.
     pub certificate_authority: Option<CaBundle>,
 }
@@ -47,7 +49,8 @@ impl NotRevoked {
 }
 
 impl TokenClient {
-    /// Gives a refresh token back once. A server that does not know the token any more says yes as well (RFC 7009 section 2.2), so asking again is safe.
+    /// Gives a refresh token back once. A server that does not know the token any more says yes as well (RFC 7009 section 2.2), or one of the codes that
+    /// `revocation` has for that, so asking again is safe.
     ///
     /// # Errors
     /// [`NotRevoked`].
@@ -61,16 +64,22 @@ impl TokenClient {
             .ask(&revocation.endpoint, written, &secrets, authority)
             .await
             .map_err(|unanswered| NotRevoked::Unreachable(unanswered.failure))?;
-        // What stands in the body of a yes does not matter.
-        if (200..300).contains(&response.status) {
+        // What else stands in the body of a yes does not matter (RFC 7009 section 2.2). Zoho says no with 200.
+        if (200..300).contains(&response.status) && !answer::names_error(&response.body) {
             return Ok(());
         }
-        Err(
-            match redeem::decided(&response, &revocation.endpoint, &secrets, situation) {
-                Ok(refusal) => NotRevoked::Refused(refusal),
-                Err(doubt) => NotRevoked::Unreachable(*doubt),
-            },
-        )
+        match redeem::decided(&response, &revocation.endpoint, &secrets, situation) {
+            Ok(refusal) if revocation.says_gone(&refusal) => Ok(()),
+            Ok(refusal) => Err(NotRevoked::Refused(refusal)),
+            Err(doubt) => Err(NotRevoked::Unreachable(*doubt)),
+        }
+    }
+}
+
+impl Revocation {
+    fn says_gone(&self, refusal: &Refusal) -> bool {
+        let said = |code: &String| refusal.evidence == Evidence::ErrorCode && refusal.code.as_str() == code;
+        self.gone.iter().any(said)
     }
 }
 

@@ -3,7 +3,7 @@
 //! - **Sent or not.** The request body notes when the connection first asks for it. Before that moment nothing of it, and so
 //!   no refresh token, can have left; after it, it may have. HTTP/1.1 only: there a connection carries one request at a time,
 //!   and nothing below repeats a request that was begun.
-//! - **Where to.** `https` only, no redirects, and the addresses of [`super::address`].
+//! - **Where to.** `https` only, no redirects, and the addresses of [`address`].
 //! - **Proxies** of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`) are the admin's choice and may have any address.
 //!   The target's name is then resolved by the proxy, out of our sight: only addresses in the URL and `localhost` are
 //!   refused, the rest is the proxy's to decide.
@@ -27,9 +27,10 @@ use reqwest::redirect::Policy;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::address::{self, GuardedResolver, PrivateAddresses};
 use super::answer::Completeness;
-use super::certificates::CaBundle;
+use super::resolver::GuardedResolver;
+use crate::outbound::address::{self, PrivateAddresses};
+use crate::outbound::{CaBundle, Recent};
 
 /// How exchanges are made.
 #[derive(Debug, Clone)]
@@ -178,7 +179,7 @@ impl Transport {
         let transport = Self {
             settings,
             proxies,
-            pools: Mutex::default(),
+            pools: Mutex::new(Recent::holding(MOST_POOLS)),
         };
         transport.pool(Route::Direct, None)?;
         Ok(transport)
@@ -298,29 +299,6 @@ impl Transport {
     }
 }
 
-/// The [`MOST_POOLS`] values that were asked for last.
-struct Recent<K, V>(Vec<(K, V)>);
-
-impl<K, V> Default for Recent<K, V> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<K: PartialEq, V: Clone> Recent<K, V> {
-    fn get_or_make<E>(&mut self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
-        let value = match self.0.iter().position(|(known, _)| *known == key) {
-            Some(index) => self.0.remove(index).1,
-            None => make()?,
-        };
-        self.0.push((key, value.clone()));
-        if self.0.len() > MOST_POOLS {
-            self.0.remove(0);
-        }
-        Ok(value)
-    }
-}
-
 fn to_reqwest(url: &Url, request: HttpRequest, handed_over: &Arc<AtomicBool>) -> reqwest::Request {
     let (parts, body) = request.into_parts();
     let mut request = reqwest::Request::new(parts.method, url.clone());
@@ -360,30 +338,5 @@ impl Body for NotedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.bytes.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_pools_that_were_asked_for_last_are_kept() {
-        let mut recent = Recent::default();
-        let mut log = Vec::new();
-        let first_again = |key: usize| [key, 0];
-        for key in (0..=MOST_POOLS).flat_map(first_again).chain([1]) {
-            let make = || {
-                log.push(key);
-                Ok::<_, Infallible>(key)
-            };
-            recent.get_or_make(key, make).unwrap();
-        }
-        assert_eq!(recent.0.len(), MOST_POOLS);
-        let expected: Vec<usize> = (0..=MOST_POOLS).chain([1]).collect();
-        assert_eq!(
-            log, expected,
-            "0 stays because it is in use, 1 was dropped for the last"
-        );
     }
 }

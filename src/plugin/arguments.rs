@@ -54,7 +54,8 @@ pub(super) enum Command {
     Import(ImportArguments),
     /// Check manifests without a cluster, by the operator's own rules
     Check(CheckArguments),
-    /// Tell what is known about mail providers: endpoints, grants, servers, limits, and where each fact stands
+    /// Tell what is known about mail providers: endpoints, grants, servers, limits, and where each fact stands; and which EmailProviders of the cluster the namespace
+    /// may use
     Providers(ProvidersArguments),
     /// Print a completion script
     Completion(CompletionArguments),
@@ -181,7 +182,7 @@ pub(super) struct CheckArguments {
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct ProvidersArguments {
-    /// One provider, as in spec.provider; without it, a table of all
+    /// One provider, as in spec.provider; without it, a table of all, and of the EmailProviders that the namespace may use where the cluster tells
     pub(super) key: Option<String>,
     /// For programs: the facts as the catalogue has them
     #[arg(short, long, value_enum)]

@@ -25,7 +25,7 @@ use super::files;
 use super::terminal::{Screen, harmless, print, tell};
 use crate::api::{self, AllowedKeys, EmailAsset, Grant};
 use crate::formats::{Mailbox, Outline};
-use crate::provider::{self, Catalogue};
+use crate::provider::{self, Catalogue, ResolveError};
 
 const API_VERSION: &str = "emailasset.dev/v1alpha1";
 const KIND: &str = "EmailAsset";
@@ -241,7 +241,12 @@ fn asset(
         // Only the cluster knows what the EmailProvider says, and whether its rules cover the asset.
         return Ok(Vec::new());
     }
-    let endpoints = provider::resolve(&asset.spec, catalogue).map_err(|error| vec![error.to_string()])?;
+    let endpoints = match provider::resolve(&asset.spec, catalogue) {
+        Ok(endpoints) => endpoints,
+        // They are the operator's to find: here no server is asked.
+        Err(ResolveError::Undiscovered { .. }) => return Ok(opens_more(&asset).into_iter().collect()),
+        Err(error) => return Err(vec![error.to_string()]),
+    };
     if let Some(secret) = &asset.spec.secret {
         Outline::new(&secret.formats, &Mailbox::of(&asset.token_secret_name(), &endpoints))
             .map_err(|refusal| vec![refusal.to_string()])?;

@@ -1,10 +1,12 @@
 //! Calls to the API server, and what their failures mean to the person at the keyboard.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Event, Secret};
+use k8s_openapi::api::core::v1::{Event, Namespace, Secret};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::{Api, Client, Config};
 
 use super::arguments::ClusterArguments;
@@ -12,7 +14,7 @@ use super::exit::{Exit, Problem};
 use super::proxy;
 use super::terminal::harmless;
 use super::words::without_number;
-use crate::api::EmailAsset;
+use crate::api::{EmailAsset, EmailProvider};
 
 /// How long one call may take.
 const CALL_LIMIT: Duration = Duration::from_secs(20);
@@ -43,6 +45,7 @@ pub(super) struct Right<'a> {
 }
 
 pub(super) const ASSETS: &str = "emailassets.emailasset.dev";
+pub(super) const PROVIDERS: &str = "emailproviders.emailasset.dev";
 pub(super) const SECRETS: &str = "secrets";
 pub(super) const EVENTS: &str = "events";
 
@@ -81,6 +84,18 @@ impl Cluster {
     /// The assets of all namespaces.
     pub(super) fn all_assets(&self) -> Api<EmailAsset> {
         Api::all(self.client.clone())
+    }
+
+    /// The `EmailProvider`s; one that this version cannot read does not hide the others.
+    pub(super) fn providers(&self) -> Api<DeserializeGuard<EmailProvider>> {
+        Api::all(self.client.clone())
+    }
+
+    /// The labels of the namespace, if they may be seen.
+    pub(super) async fn labels(&self) -> Option<BTreeMap<String, String>> {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let found: PartialObjectMeta<Namespace> = api.get_metadata(&self.namespace).await.ok()?;
+        Some(found.metadata.labels.unwrap_or_default())
     }
 
     /// The Secrets of the namespace.
@@ -228,10 +243,15 @@ fn explain(error: &kube::Error, right: Right<'_>, server: &str) -> Problem {
             ),
         ),
         // The page of a path that the API server does not serve has no details.
-        404 if status.details.as_ref().is_none_or(|details| details.name.is_empty()) && right.resource == ASSETS => {
+        404 if status.details.as_ref().is_none_or(|details| details.name.is_empty())
+            && matches!(right.resource, ASSETS | PROVIDERS) =>
+        {
             Problem::new(
                 Exit::Cluster,
-                format!("The cluster at {server} knows no EmailAssets: the operator is not installed there."),
+                format!(
+                    "The cluster at {server} knows no {}s: the operator is not installed there.",
+                    kind(right)
+                ),
             )
         }
         404 => Problem::new(Exit::Found, format!("There is no {}.", of_place(right))),
@@ -247,15 +267,21 @@ fn explain(error: &kube::Error, right: Right<'_>, server: &str) -> Problem {
     }
 }
 
-fn of_place(right: Right<'_>) -> String {
-    let kind = match right.resource {
+fn kind(right: Right<'_>) -> &'static str {
+    match right.resource {
         ASSETS => "EmailAsset",
+        PROVIDERS => "EmailProvider",
         SECRETS => "Secret",
         _ => "Event",
-    };
+    }
+}
+
+fn of_place(right: Right<'_>) -> String {
+    let kind = kind(right);
     match (right.name, right.namespace) {
         (Some(name), Some(namespace)) => format!("{kind} {namespace}/{name}"),
         (_, Some(namespace)) => format!("{kind}s in namespace {namespace}"),
+        (_, None) if right.resource == PROVIDERS => format!("{kind}s"),
         (_, None) => format!("{kind}s in all namespaces"),
     }
 }

@@ -1,14 +1,18 @@
-//! `providers`: what the catalogue knows. It asks no cluster; what the operator knows is what its own version knows.
+//! `providers`: what the catalogue knows, and below it the `EmailProvider`s that a namespace may use, where there is a cluster that tells.
+
+mod shared;
 
 use serde::Serialize;
 
-use super::arguments::{DataFormat, ProvidersArguments};
+use super::arguments::{ClusterArguments, DataFormat, ProvidersArguments};
 use super::check::nearest;
 use super::exit::{Exit, Problem};
 use super::output;
 use super::table;
 use super::terminal::{Screen, print};
 use super::words::wrapped;
+use shared::Shared;
+
 use crate::provider::{Catalogue, Confidence, Entry, Evidence, Fact, WayToToken, WithoutOAuth, facts, manifest};
 
 /// Columns of the label before each fact.
@@ -20,12 +24,16 @@ const TITLES: [&str; 5] = ["PROVIDER", "NAME", "GRANTS", "MAILBOXES", "FACTS"];
 const LEFT_OUT: [usize; 2] = [3, 1];
 
 /// Prints it.
-pub(super) fn run(arguments: &ProvidersArguments) -> Result<Exit, Problem> {
+pub(super) async fn run(arguments: &ProvidersArguments, cluster: &ClusterArguments) -> Result<Exit, Problem> {
     let catalogue = Catalogue::built_in().map_err(|error| Problem::new(Exit::Found, error.to_string()))?;
+    let screen = Screen::of_output();
     let text = match (&arguments.key, arguments.output) {
-        (None, None) => list(catalogue, Screen::of_output()),
-        (None, Some(format)) => list_as_data(catalogue, format)?,
-        (Some(key), format) => one(catalogue, key, format, Screen::of_output())?,
+        (None, None) => {
+            let shared = shared::seen(cluster).await.map(|shared| shared.table(screen));
+            [list(catalogue, screen), shared.unwrap_or_default()].concat()
+        }
+        (None, Some(format)) => list_as_data(catalogue, shared::seen(cluster).await.as_ref(), format)?,
+        (Some(key), format) => one(catalogue, key, format, screen)?,
     };
     print(&text);
     Ok(Exit::Fine)
@@ -111,7 +119,7 @@ fn surest_doubt(evidence: &[Evidence]) -> Confidence {
     sure.max().unwrap_or(Confidence::Memory)
 }
 
-fn list_as_data(catalogue: &Catalogue, format: DataFormat) -> Result<String, Problem> {
+fn list_as_data(catalogue: &Catalogue, shared: Option<&Shared>, format: DataFormat) -> Result<String, Problem> {
     output::data(
         &All {
             providers: catalogue
@@ -122,6 +130,7 @@ fn list_as_data(catalogue: &Catalogue, format: DataFormat) -> Result<String, Pro
                 .without_oauth()
                 .map(|(key, provider)| OfOther { key, provider })
                 .collect(),
+            email_providers: shared.map(|shared| shared.rules.as_slice()),
         },
         format,
     )
@@ -133,6 +142,8 @@ struct All<'a> {
     providers: Vec<OfEntry<'a>>,
     #[serde(rename = "withoutOAuth")]
     without_oauth: Vec<OfOther<'a>>,
+    #[serde(rename = "emailProviders", skip_serializing_if = "Option::is_none")]
+    email_providers: Option<&'a [shared::Usable]>,
 }
 
 /// One provider, for programs.
@@ -312,7 +323,7 @@ mod tests {
         assert_eq!(google["refreshToken"]["maxIdle"], "180d");
         assert_eq!(google["accessTokenLifetime"], "59m59s");
         assert_eq!(google["evidence"][0]["sure"], "Clients");
-        let all = list_as_data(catalogue(), DataFormat::Json).unwrap();
+        let all = list_as_data(catalogue(), None, DataFormat::Json).unwrap();
         let all: Value = serde_json::from_str(&all).unwrap();
         let count = |name: &str| all[name].as_array().unwrap().len();
         assert_eq!(count("providers") + count("withoutOAuth"), keys().len());

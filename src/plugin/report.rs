@@ -24,7 +24,7 @@ pub struct Report {
     pub name: String,
     /// The mailbox.
     pub email: String,
-    /// The catalogue's entry, or the token endpoint's host.
+    /// Where the settings come from: the catalogue's entry, `emp/` and an `EmailProvider`, or the host of a server of one's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// Whether the published token is valid now.
@@ -158,7 +158,11 @@ impl Report {
             namespace: asset.namespace().unwrap_or_default(),
             name: asset.name_any(),
             email: asset.spec.email.clone(),
-            provider: provider(asset),
+            provider: asset
+                .spec
+                .settings_from(status.endpoints.as_ref())
+                .as_deref()
+                .map(plain),
             // An operator that stands still leaves a True behind.
             ready: ready.is_some_and(|ready| ready.status == "True") && expires.is_none_or(|expires| expires > now),
             reason,
@@ -193,17 +197,6 @@ fn plain(text: &str) -> String {
 
 fn moment(time: Option<&Time>) -> Option<Timestamp> {
     time.map(|time| time.0)
-}
-
-fn provider(asset: &EmailAsset) -> Option<String> {
-    let host = |url: &String| Some(url::Url::parse(url).ok()?.host_str()?.to_owned());
-    let found = || asset.status.as_ref()?.endpoints.as_ref()?.provider.clone();
-    let of_spec = asset.spec.provider.clone();
-    let shared = asset.spec.email_provider().map(|name| format!("emp/{name}"));
-    of_spec
-        .or(shared)
-        .or_else(found)
-        .or_else(|| asset.spec.oauth2.token_url.as_ref().and_then(host))
 }
 
 /// The worst that is said: what keeps Ready from being true, else what will.

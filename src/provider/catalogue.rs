@@ -19,8 +19,7 @@ use serde_json::Value;
 
 pub use entry::{
     Assertion, Choice, Entry, EntryIdentity, EntryServer, EntryTenancy, ErrorDialect, LivesAs, Mechanism, Offer,
-    Parameter, Period, PersonalTenant, RateLimit, Refresh, RefreshTokenLife, SameAccessToken, ScopeSeparator,
-    SendScope, WayToToken,
+    Parameter, Period, PersonalTenant, RateLimit, Refresh, RefreshTokenLife, ScopeSeparator, SendScope, WayToToken,
 };
 pub use evidence::{Confidence, Evidence};
 pub use words::{Fact, facts, manifest};

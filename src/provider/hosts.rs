@@ -63,6 +63,12 @@ impl Authority {
         }
     }
 
+    /// The name or address alone, for people.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// How to allow this target: people do not write the port of https.
     fn into_entry(self) -> Self {
         Self {
@@ -176,10 +182,24 @@ pub struct Refusal {
 
 /// Checks that the contents of each Secret may go to all endpoints that would receive them.
 pub fn check_hosts(endpoints: &Endpoints, secrets: &[InputSecret<'_>]) -> Result<(), HostNotAllowed> {
+    let receivers: Vec<&Url> = receivers(endpoints).collect();
+    check(&receivers, &endpoints.own_hosts, secrets)
+}
+
+/// Checks that each Secret lets this issuer say where its contents go. The issuer itself gets nothing but a question; but whoever may not read the Secrets shall
+/// not choose who is asked.
+pub fn check_issuer_host(issuer: &str, secrets: &[InputSecret<'_>]) -> Result<(), HostNotAllowed> {
+    // What is no URL is refused where the spec is read.
+    let url = Url::parse(issuer);
+    check(&url.iter().collect::<Vec<_>>(), &[], secrets)
+}
+
+fn check(receivers: &[&Url], own: &[Authority], secrets: &[InputSecret<'_>]) -> Result<(), HostNotAllowed> {
     let mut refusals: Vec<Refusal> = Vec::new();
     for secret in secrets {
-        let policy = HostPolicy::new(&endpoints.own_hosts, secret.hosts);
-        let mut hosts: Vec<_> = receivers(endpoints)
+        let policy = HostPolicy::new(own, secret.hosts);
+        let mut hosts: Vec<_> = receivers
+            .iter()
             .filter(|url| !policy.allows(url))
             .map(|url| Authority::of(url).into_entry())
             .collect();
@@ -202,6 +222,37 @@ pub fn check_hosts(endpoints: &Endpoints, secrets: &[InputSecret<'_>]) -> Result
         Ok(())
     } else {
         Err(HostNotAllowed(refusals))
+    }
+}
+
+/// A grant would be given back to a server that it is not from. It prints what a person has to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "spec.oauth2.revocationURL is at {found}, and the refresh token of this asset is sent only to {expected}, where it is redeemed, and to hosts of the provider in use: set it to an endpoint there, or leave it out and set grantDeletionPolicy to Delete"
+)]
+pub struct GivenToStranger {
+    found: Authority,
+    expected: Authority,
+}
+
+/// Checks that a stored grant is given back where it is redeemed, or at one of the provider's own hosts. What Secrets name does not matter here: whoever edits the
+/// asset may name Secrets of their own, or none.
+pub fn check_giving_back(endpoints: &Endpoints) -> Result<(), GivenToStranger> {
+    let expected = Authority::of(&endpoints.refresh_url);
+    let is_known = |found: &Authority| {
+        endpoints
+            .own_hosts
+            .iter()
+            .chain([&expected])
+            .any(|known| known.covers(found))
+    };
+    let stranger = endpoints.revocation_url.as_ref().map(Authority::of);
+    match stranger.filter(|found| !is_known(found)) {
+        None => Ok(()),
+        Some(found) => Err(GivenToStranger {
+            found: found.into_entry(),
+            expected: expected.into_entry(),
+        }),
     }
 }
 

@@ -9,15 +9,17 @@ mod find;
 mod parameters;
 mod sign_in;
 
+use std::fmt;
+
 use jiff::SignedDuration;
 use url::Url;
 
 use self::parameters::Values;
 use self::sign_in::Known;
 use super::catalogue::{
-    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Mechanism, Period, RateLimit, SameAccessToken, SendScope,
-    WayToToken,
+    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Mechanism, Period, RateLimit, SendScope, WayToToken,
 };
+use super::discovered::Discovered;
 use super::hosts::Authority;
 use super::servers::{IMAP, POP3, Protocol, SMTP, Server, is_offered, server};
 use super::sign_in::SignIn;
@@ -53,6 +55,8 @@ pub struct Endpoints {
     /// Where a token is given back (RFC 7009), if the provider has such an endpoint. The entry's own is at one of
     /// [`own_hosts`](Self::own_hosts).
     pub revocation_url: Option<Url>,
+    /// Error codes with which that endpoint says that it does not know the token any more.
+    pub revocation_gone: Vec<String>,
     /// How the client proves itself, if the spec says so.
     pub client_authentication: Option<ClientAuthentication>,
     /// How it proves itself if the spec does not say and there is a client secret. Without a secret: [`ClientAuthentication::None`].
@@ -63,15 +67,13 @@ pub struct Endpoints {
     pub reuse_grace: Option<SignedDuration>,
     /// How long an access token lives when the answer does not say.
     pub default_lifetime: SignedDuration,
-    /// What an access token that comes back unchanged means.
-    pub same_access_token: SameAccessToken,
     /// What limits refreshes, and what ends a grant by itself.
     pub limits: Limits,
     /// In which words the token endpoint refuses.
     pub errors: ErrorDialect,
     /// For how long after a change in the provider's console a refusal may pass by itself.
     pub propagation_grace: Option<SignedDuration>,
-    /// What an assertion of grant `JWTBearer` looks like.
+    /// What an assertion of grant `JWTBearer` looks like; none: as RFC 7523 has it, for the token endpoint.
     pub assertion: Option<Assertion>,
     /// The server that takes mail.
     pub smtp: Option<Server>,
@@ -83,6 +85,8 @@ pub struct Endpoints {
     pub mechanisms: Vec<Mechanism>,
     /// How a person signs in.
     pub sign_in: SignIn,
+    /// What the issuer's metadata told, where the endpoints come from there.
+    pub discovered: Option<Discovered>,
     /// The catalogue entry's own hosts: they may receive credentials without being named by the Secret.
     pub own_hosts: Vec<Authority>,
 }
@@ -165,7 +169,7 @@ pub enum ResolveError {
     },
     /// The endpoints are at a server of one's own, and the spec does not name it.
     #[error(
-        "spec.oauth2.tokenURL is missing: the endpoints of provider {provider} are at a server of your own; set it, and where a person signs in authorizationURL and issuer too"
+        "spec.oauth2.issuer is missing: the endpoints of provider {provider} are at a server of your own, whose issuer tells them; or set tokenURL, and where a person signs in authorizationURL too"
     )]
     NoTokenUrl {
         /// The entry's key.
@@ -201,7 +205,7 @@ pub enum ResolveError {
     },
     /// Neither a provider nor a token endpoint, but something else about the server.
     #[error(
-        "spec needs a provider or a token endpoint: set spec.provider to one of {known}, or spec.oauth2.tokenURL to the server's token endpoint"
+        "spec needs a provider or a token endpoint: set spec.provider to one of {known}, or spec.oauth2.issuer to the server's issuer, or tokenURL to its token endpoint"
     )]
     NoServer {
         /// The keys there are, comma-separated.
@@ -245,7 +249,29 @@ pub enum ResolveError {
         /// The field.
         field: &'static str,
         /// What is wrong with it.
-        problem: &'static str,
+        problem: UrlProblem,
+    },
+    /// The endpoints are in the metadata of an issuer that has not been asked yet.
+    #[error(
+        "the endpoints of {issuer} are not known yet: its metadata tell them (OpenID Connect Discovery, RFC 8414); or set spec.oauth2.tokenURL, and where a person signs in authorizationURL"
+    )]
+    Undiscovered {
+        /// The issuer.
+        issuer: String,
+    },
+    /// The issuer has no such endpoint.
+    #[error(
+        "grant {grant} needs the server's {what}, and the metadata of the issuer {issuer} name none: turn it on at the server, use another grant, or set {field}"
+    )]
+    NotInMetadata {
+        /// The field that could say it.
+        field: &'static str,
+        /// The grant.
+        grant: &'static str,
+        /// What the field is.
+        what: &'static str,
+        /// The issuer.
+        issuer: String,
     },
     /// The provider does not take this kind of client authentication.
     #[error(
@@ -347,6 +373,16 @@ pub enum ResolveError {
     },
 }
 
+/// What is wrong with a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UrlProblem(pub(super) &'static str);
+
+impl fmt::Display for UrlProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
 /// A catalogue entry under its key.
 #[derive(Clone, Copy)]
 struct Provider<'a> {
@@ -354,12 +390,42 @@ struct Provider<'a> {
     entry: &'a Entry,
 }
 
-/// Puts a spec and the catalogue together.
+/// The issuer whose metadata name the endpoints, where neither spec nor catalogue knows the token endpoint.
+#[must_use]
+pub fn issuer_to_ask<'a>(spec: &'a EmailAssetSpec, catalogue: &Catalogue) -> Option<&'a str> {
+    let issuer = spec.oauth2.issuer.as_deref()?;
+    let provider = find::find(spec, catalogue).ok()?;
+    is_to_be_asked(&spec.oauth2, provider).then_some(issuer)
+}
+
+fn is_to_be_asked(oauth2: &OAuth2, provider: Option<Provider<'_>>) -> bool {
+    let has_no_endpoint = provider.is_none_or(|provider| provider.entry.is_of_ones_own());
+    oauth2.token_url.is_none() && has_no_endpoint
+}
+
+/// Puts a spec and the catalogue together, where nothing is known from an issuer.
 pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints, ResolveError> {
+    resolve_discovered(spec, catalogue, None)
+}
+
+/// Puts a spec, the catalogue and what the issuer's metadata tell together. What the spec writes out wins.
+pub fn resolve_discovered(
+    spec: &EmailAssetSpec,
+    catalogue: &Catalogue,
+    discovered: Option<&Discovered>,
+) -> Result<Endpoints, ResolveError> {
     let provider = find::find(spec, catalogue)?;
     let domain = find::domain(spec);
     let values = Values::of(provider, &spec.oauth2.parameters, &domain)?;
-    let (token_url, refresh_url) = urls(&spec.oauth2, provider, &values, catalogue)?;
+    let discovered = match &spec.oauth2.issuer {
+        Some(issuer) if is_to_be_asked(&spec.oauth2, provider) => {
+            sign_in::check_issuer(issuer, catalogue)?;
+            let found = discovered.filter(|found| found.issuer == *issuer);
+            Some(found.ok_or_else(|| ResolveError::Undiscovered { issuer: issuer.clone() })?)
+        }
+        _ => None,
+    };
+    let (token_url, refresh_url) = urls(&spec.oauth2, provider, discovered, &values, catalogue)?;
     let own_hosts = provider
         .map(|provider| provider.entry.place(values.words()).token_hosts())
         .unwrap_or_default();
@@ -375,6 +441,7 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         token_url: &token_url,
         refresh_url: &refresh_url,
         scopes: &scopes,
+        discovered,
     };
     let sign_in = sign_in::sign_in(spec, known, catalogue)?;
     let mail_server = |protocol: &Protocol, named: Option<&MailServer>, offer: fn(&Entry) -> Option<&EntryServer>| {
@@ -394,20 +461,22 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         ),
         email: spec.email.clone(),
         client_authentication: client_authentication(&spec.oauth2, at_home)?,
-        authentication_with_secret: authentication_with_secret(provider),
+        authentication_with_secret: authentication_with_secret(provider, discovered),
         rotation: if spec.oauth2.grant.is_direct() {
             Rotation::None
         } else {
             rotation(&spec.oauth2, at_home)?
         },
         reuse_grace: home.and_then(|entry| length(entry.refresh.reuse_grace)),
-        default_lifetime: home.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |entry| entry.access_token_lifetime.0),
-        same_access_token: home.map(|entry| entry.refresh.same_access_token).unwrap_or_default(),
+        default_lifetime: facts.map_or(LIFETIME_AT_UNKNOWN_SERVERS, |provider| {
+            provider.entry.access_token_lifetime.0
+        }),
         limits: facts.map(|provider| limits(provider.entry)).unwrap_or_default(),
         errors: facts.map(|provider| provider.entry.errors).unwrap_or_default(),
         propagation_grace: home.and_then(|entry| length(entry.propagation_grace)),
         assertion: home.and_then(|entry| entry.assertion.clone()),
-        revocation_url: revocation_url(&spec.oauth2, home, &values, &token_url)?,
+        revocation_gone: home.map(|entry| entry.revocation_gone.clone()).unwrap_or_default(),
+        revocation_url: revocation_url(&spec.oauth2, home, discovered, &values, &token_url)?,
         smtp: mail_server(&SMTP, spec.smtp.as_ref(), |entry| entry.smtp.as_ref())?,
         imap: mail_server(&IMAP, spec.imap.as_ref(), |entry| entry.imap.as_ref())?,
         pop3: mail_server(&POP3, spec.pop3.as_ref(), |entry| entry.pop3.as_ref())?,
@@ -426,14 +495,20 @@ pub fn resolve(spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints
         sign_in,
         token_url,
         refresh_url,
+        discovered: discovered.cloned(),
         own_hosts,
     })
 }
 
-/// As [`resolve`], for a spec that stands under the `EmailProvider` of this name: a cluster admin has written its URLs, so their hosts are the provider's own
+/// As [`resolve_discovered`], for a spec that stands under the `EmailProvider` of this name: a cluster admin has written its URLs, so their hosts are the provider's own
 /// (invariant 11), and people are sent back to a callback of its own.
-pub fn resolve_under(provider: &str, spec: &EmailAssetSpec, catalogue: &Catalogue) -> Result<Endpoints, ResolveError> {
-    let mut endpoints = resolve(spec, catalogue)?;
+pub fn resolve_under(
+    provider: &str,
+    spec: &EmailAssetSpec,
+    catalogue: &Catalogue,
+    discovered: Option<&Discovered>,
+) -> Result<Endpoints, ResolveError> {
+    let mut endpoints = resolve_discovered(spec, catalogue, discovered)?;
     let oauth2 = &spec.oauth2;
     let written = [
         &oauth2.issuer,
@@ -495,16 +570,47 @@ fn check_grant(grant: Grant, at_home: Option<Provider<'_>>) -> Result<(), Resolv
     })
 }
 
+impl ResolveError {
+    /// Whether it is about the way that the asset itself has chosen: its grant, or what becomes of that in the end.
+    #[must_use]
+    pub const fn is_about_the_way(&self) -> bool {
+        matches!(self, Self::GrantNotOffered { .. } | Self::NoRevocationUrl { .. })
+    }
+}
+
+/// What a client has to prove itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientOwns {
+    /// A client secret.
+    Secret,
+    /// A private key, and no secret.
+    Key,
+    /// Neither.
+    Nothing,
+}
+
 impl Endpoints {
+    /// How a client proves itself: as the spec says; else as the provider wants it where there is a secret, and with its key where there is only that.
+    #[must_use]
+    pub fn authentication(&self, owns: ClientOwns) -> ClientAuthentication {
+        self.client_authentication.unwrap_or(match owns {
+            ClientOwns::Secret => self.authentication_with_secret,
+            ClientOwns::Key => ClientAuthentication::PrivateKeyJwt,
+            ClientOwns::Nothing => ClientAuthentication::None,
+        })
+    }
+
     /// As it stands in `status.endpoints`, with the client authentication in use once that is known.
     #[must_use]
     pub fn to_status(&self, client_authentication: Option<ClientAuthentication>) -> EndpointsStatus {
-        EndpointsStatus {
+        let asked = || self.discovered.as_ref().map(|found| found.issuer.clone());
+        let mut status = EndpointsStatus {
             issuer: self
                 .sign_in
                 .identity
                 .fixed_issuer()
-                .or_else(|| self.sign_in.identity.issuer.clone()),
+                .or_else(|| self.sign_in.identity.issuer.clone())
+                .or_else(asked),
             authorization_url: self.sign_in.authorization_url.as_ref().map(Url::to_string),
             device_authorization_url: self.sign_in.device_authorization_url.as_ref().map(Url::to_string),
             provider: self.provider.clone(),
@@ -517,7 +623,15 @@ impl Endpoints {
             smtp: self.smtp.as_ref().map(Server::to_status),
             imap: self.imap.as_ref().map(Server::to_status),
             pop3: self.pop3.as_ref().map(Server::to_status),
+            discovered: Vec::new(),
+        };
+        if let Some(found) = &self.discovered {
+            status.discovered = found.names_in(&status);
+            if self.client_authentication.is_some() {
+                status.discovered.retain(|name| name != "clientAuthentication");
+            }
         }
+        status
     }
 }
 
@@ -525,15 +639,26 @@ const TOKEN_URL: &str = "spec.oauth2.tokenURL";
 const REFRESH_URL: &str = "spec.oauth2.refreshURL";
 const REVOCATION_URL: &str = "spec.oauth2.revocationURL";
 
-/// Where a token is given back: the spec's own endpoint, or the entry's while tokens come from there.
+/// Where a token is given back: the spec's own endpoint, that of the issuer's metadata, or the entry's while tokens come from there.
 fn revocation_url(
     oauth2: &OAuth2,
     home: Option<&Entry>,
+    discovered: Option<&Discovered>,
     values: &Values<'_>,
     token_url: &Url,
 ) -> Result<Option<Url>, ResolveError> {
     if let Some(own) = &oauth2.revocation_url {
         return parse_url(REVOCATION_URL, own).map(Some);
+    }
+    // One at another host is no reason to refuse an asset that will never call it.
+    let wanted = |url: &&Url| {
+        oauth2.grant_deletion_policy() == GrantDeletionPolicy::Revoke || url.origin() == token_url.origin()
+    };
+    if let Some(found) = discovered
+        .and_then(|found| found.revocation_url.as_ref())
+        .filter(wanted)
+    {
+        return Ok(Some(found.clone()));
     }
     let known = home.and_then(|entry| entry.revocation_url.as_ref());
     if known.is_none() && oauth2.grant_deletion_policy() == GrantDeletionPolicy::Revoke {
@@ -551,6 +676,7 @@ fn revocation_url(
 fn urls(
     oauth2: &OAuth2,
     provider: Option<Provider<'_>>,
+    discovered: Option<&Discovered>,
     values: &Values<'_>,
     catalogue: &Catalogue,
 ) -> Result<(Url, Url), ResolveError> {
@@ -564,7 +690,7 @@ fn urls(
         .as_deref()
         .map(|url| parse_url(REFRESH_URL, url))
         .transpose()?;
-    if let Some(token) = own_token {
+    if let Some(token) = own_token.or_else(|| discovered.map(|found| found.token_url.clone())) {
         let refresh = own_refresh.unwrap_or_else(|| token.clone());
         return Ok((token, refresh));
     }
@@ -588,7 +714,12 @@ fn urls(
 }
 
 fn parse_url(field: &'static str, text: &str) -> Result<Url, ResolveError> {
-    let bad = |problem| ResolveError::BadUrl { field, problem };
+    read_url(text).map_err(|problem| ResolveError::BadUrl { field, problem })
+}
+
+/// Reads a URL that may be called: https, a host, and nothing that a person would read otherwise than the parser does.
+pub(super) fn read_url(text: &str) -> Result<Url, UrlProblem> {
+    let bad = UrlProblem;
     // The parser would drop line ends, turn backslashes round and rewrite other scripts: what a person reads would not be what is called.
     if text.bytes().any(|byte| !byte.is_ascii_graphic() || byte == b'\\') {
         return Err(bad("it has spaces, backslashes or characters outside ASCII"));
@@ -597,11 +728,14 @@ fn parse_url(field: &'static str, text: &str) -> Result<Url, ResolveError> {
     if url.scheme() != "https" {
         return Err(bad("it is not https"));
     }
+    // The parser would find a host in `https:///here/not` too.
     let authority = text
-        .split("//")
-        .nth(1)
+        .strip_prefix("https://")
         .and_then(|rest| rest.split(['/', '?', '#']).next());
-    if authority.is_some_and(|authority| authority.contains('@')) {
+    let Some(authority) = authority.filter(|authority| !authority.is_empty()) else {
+        return Err(bad("it does not begin with https:// and a host"));
+    };
+    if authority.contains('@') {
         return Err(bad("it has a user name or password"));
     }
     if url.fragment().is_some() {
@@ -638,15 +772,21 @@ fn client_authentication(
     }
 }
 
-/// The entry's favourite of the ways that a secret can be sent; elsewhere what every server must take (RFC 6749 §2.3.1).
-fn authentication_with_secret(provider: Option<Provider<'_>>) -> ClientAuthentication {
+/// The entry's favourite of the ways that a secret can be sent; elsewhere what every server must take (RFC 6749 §2.3.1). Unless the server says that it takes
+/// something else.
+fn authentication_with_secret(provider: Option<Provider<'_>>, discovered: Option<&Discovered>) -> ClientAuthentication {
     use ClientAuthentication::{ClientSecretBasic, ClientSecretPost};
     let mut taken = provider
         .into_iter()
         .flat_map(|provider| provider.entry.client_authentication.iter().copied());
-    taken
+    let favourite = taken
         .find(|method| matches!(method, ClientSecretBasic | ClientSecretPost))
-        .unwrap_or(ClientSecretBasic)
+        .unwrap_or(ClientSecretBasic);
+    let said = discovered.map_or(&[][..], |found| &found.authentication_with_secret);
+    match said.first() {
+        Some(first) if !said.contains(&favourite) => *first,
+        _ => favourite,
+    }
 }
 
 /// Strict is the safe guess: it never redeems a refresh token twice.

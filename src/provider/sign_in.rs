@@ -28,6 +28,8 @@ pub struct SignIn {
     pub identity: Identity,
     /// Whether the provider names its issuer in each authorization response. Only discovery knows that of a server outside the catalogue.
     pub names_issuer: NamesIssuer,
+    /// What the authorization response says about the server that takes the code, where the provider has several.
+    pub code_server: Option<CodeServer>,
     /// The host of the loopback redirect that `kubectl emailasset authorize` opens: providers compare it as text.
     pub loopback_host: String,
     /// The last part of the callback URL (design section 7): the entry's key if nothing of it is overridden, else `x-` and a hash of the authorization and token
@@ -49,9 +51,49 @@ impl Default for SignIn {
             scope_separator: ScopeSeparator::Space,
             identity: Identity::default(),
             names_issuer: NamesIssuer::Perhaps,
+            code_server: None,
             loopback_host: LOOPBACK.to_owned(),
             callback_key: String::new(),
         }
+    }
+}
+
+/// The authorization response of a provider with several places names the one where the account lives. What it names is compared and never called: an answer that
+/// somebody made up must not lead a client secret anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeServer {
+    /// The parameter that names it, by its URL.
+    pub parameter: String,
+    /// The host of the token endpoint, which is the one that is asked.
+    pub asked: Authority,
+    /// The provider's other hosts, and what to set so that one of them is asked.
+    pub others: Vec<(Authority, String)>,
+}
+
+/// The code is for another server than the one that is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForAnother {
+    /// One of the provider's: this has to be set.
+    Place(String),
+    /// None of the provider's.
+    Stranger,
+}
+
+impl CodeServer {
+    /// Whether the server that is asked takes the code of a response that names this one.
+    ///
+    /// # Errors
+    /// [`ForAnother`].
+    pub fn check(&self, named: &str) -> Result<(), ForAnother> {
+        let url = Url::parse(named).ok().filter(|url| url.scheme() == "https");
+        let Some(named) = url.map(|url| Authority::of(&url)) else {
+            return Err(ForAnother::Stranger);
+        };
+        if named == self.asked {
+            return Ok(());
+        }
+        let place = self.others.iter().find(|(host, _)| host.covers(&named));
+        Err(place.map_or(ForAnother::Stranger, |(_, setting)| ForAnother::Place(setting.clone())))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::api::{ClientAuthentication, EmailAssetSpec, Rotation, Security};
 use serde_json::{Value, json};
 
 mod catalogue;
+mod discovered;
 mod found;
 mod hosts;
 mod shared;

@@ -4,7 +4,7 @@
 //! before it: the state is ours, still good, of this browser, of this provider; the asset is still the same; the answer comes from the provider that was asked. Then
 //! a code is handed to the [`Desk`], once.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, RawQuery, State, rejection::PathRejection},
@@ -16,6 +16,8 @@ use secrecy::SecretString;
 use tokio::{sync::watch, time::timeout};
 use tracing::{debug, info, warn};
 use url::form_urlencoded;
+
+use crate::provider::ForAnother;
 
 use super::{
     Consent, Desk, NamesIssuer, Offer, SignInRefusal,
@@ -32,6 +34,9 @@ use super::{
 /// An authorization code is shorter than this many bytes (Microsoft's reach about 1,500).
 const LONGEST_CODE: usize = 8192;
 
+/// Parameters beyond this many are not looked at.
+const MOST_OTHERS: usize = 32;
+
 /// What an address of ours says that a provider made, or somebody who plays one.
 #[derive(Default)]
 struct Answer {
@@ -40,14 +45,24 @@ struct Answer {
     error: Option<String>,
     description: Option<String>,
     issuer: Option<String>,
+    /// Whatever else there is, by name.
+    others: HashMap<String, String>,
     /// A parameter came twice, which none may (RFC 6749 section 3.1).
     twice: bool,
 }
 
 /// What it means.
 enum Says {
-    Code { code: SecretString, issuer: Option<String> },
-    No { error: String, description: String },
+    Code {
+        code: SecretString,
+        issuer: Option<String>,
+    },
+    No {
+        error: String,
+        description: String,
+    },
+    /// A code, and it is for another server: what to do about that.
+    ForAnother(SignInRefusal),
 }
 
 /// An answer to a sign-in that this browser began.
@@ -82,7 +97,7 @@ pub(super) async fn come_back<D: Desk>(
     let answer = Answer::parse(&query.unwrap_or_default());
     let browser = BrowserId::of(&headers, &app.links);
     match check(&app, &key, browser, &answer, Timestamp::now()) {
-        Ok(visit) => match answer.says() {
+        Ok(visit) => match answer.says(&visit.offer) {
             Some(says) => finish(&app, visit, says).await,
             None => stop(&app, Stop::Problem(Problem::Garbled, Box::new(visit.state))).await,
         },
@@ -100,16 +115,25 @@ impl Answer {
                 "error" => &mut answer.error,
                 "error_description" => &mut answer.description,
                 "iss" => &mut answer.issuer,
-                _ => continue,
+                other => {
+                    if answer.others.len() < MOST_OTHERS {
+                        // What comes twice says nothing.
+                        let kept = answer.others.entry(other.to_owned());
+                        kept.and_modify(String::clear).or_insert_with(|| value.into_owned());
+                    }
+                    continue;
+                }
             };
             answer.twice |= place.replace(value.into_owned()).is_some();
         }
         answer
     }
 
-    fn says(self) -> Option<Says> {
+    fn says(self, offer: &Offer) -> Option<Says> {
+        let for_another = self.for_another(offer);
         match (self.code, self.error) {
             _ if self.twice => None,
+            (Some(_), None) if for_another.is_some() => for_another.map(Says::ForAnother),
             (Some(code), None) if (1..LONGEST_CODE).contains(&code.len()) => Some(Says::Code {
                 code: code.into(),
                 issuer: self.issuer,
@@ -120,6 +144,30 @@ impl Answer {
             }),
             _ => None,
         }
+    }
+}
+
+impl Answer {
+    /// Why the code is of no use at the server that is asked, if it is for another one of the provider's.
+    fn for_another(&self, offer: &Offer) -> Option<SignInRefusal> {
+        let server = offer.code_server.as_ref()?;
+        match server.check(self.others.get(&server.parameter)?) {
+            Err(ForAnother::Place(setting)) => Some(SignInRefusal::Failed {
+                message: format!(
+                    "The account that signed in lives at another server of {} than {}, which this asset asks: set {setting}, and sign in again. The code was not used.",
+                    offer.provider,
+                    server.asked.host()
+                ),
+            }),
+            Ok(()) | Err(ForAnother::Stranger) => None,
+        }
+    }
+
+    /// Whether it names a server that is none of the provider's.
+    fn names_a_stranger(&self, offer: &Offer) -> bool {
+        let server = offer.code_server.as_ref();
+        let named = server.and_then(|server| Some((server, self.others.get(&server.parameter)?)));
+        named.is_some_and(|(server, named)| server.check(named) == Err(ForAnother::Stranger))
     }
 }
 
@@ -157,7 +205,7 @@ fn check<D: Desk>(
         let visit = Visit { state, browser, offer };
         return Err(Stop::Before(ending, Box::new(visit)));
     }
-    if !names_the_right_issuer(&offer, answer.issuer.as_deref()) {
+    if !names_the_right_issuer(&offer, answer.issuer.as_deref()) || answer.names_a_stranger(&offer) {
         return Err(Stop::Problem(Problem::MixedUp, Box::new(state)));
     }
     let superseded = offer.granted > state.granted;
@@ -186,7 +234,14 @@ async fn finish<D: Desk>(app: &Arc<App<D>>, visit: Visit, says: Says) -> Respons
             let ending = teller.subscribe();
             match says {
                 Says::Code { code, issuer } => redeem(app, &visit, code, issuer, teller),
-                Says::No { error, description } => note(app, &visit, &error, &description, teller),
+                Says::No { error, description } => {
+                    let (refusal, ended) = match No::read(&visit.offer.provider, &error, &description) {
+                        No::Known(refusal) => (refusal.clone(), Ended::from(refusal)),
+                        No::Unknown { code, refusal } => (refusal, Ended::ProviderError { code }),
+                    };
+                    note(app, &visit, refusal, ended, teller);
+                }
+                Says::ForAnother(refusal) => note(app, &visit, refusal.clone(), Ended::from(refusal), teller),
             }
             told(app, &visit, ending, Telling::First).await
         }
@@ -227,17 +282,13 @@ fn redeem<D: Desk>(
 fn note<D: Desk>(
     app: &Arc<App<D>>,
     visit: &Visit,
-    error: &str,
-    description: &str,
+    refusal: SignInRefusal,
+    ended: Ended,
     teller: watch::Sender<Option<Ended>>,
 ) {
-    let (refusal, ended) = match No::read(&visit.offer.provider, error, description) {
-        No::Known(refusal) => (refusal.clone(), Ended::from(refusal)),
-        No::Unknown { code, refusal } => (refusal, Ended::ProviderError { code }),
-    };
     let (desk, state) = (Arc::clone(&app.desk), visit.state.clone());
     app.tasks.spawn(async move {
-        info!(asset = asset(&state), reason = %refusal.reason(), "a provider sent a person back without a code");
+        info!(asset = asset(&state), reason = %refusal.reason(), "a provider sent a person back without a code that is of use");
         desk.refused(&state.namespace, &state.name, &state.uid, &refusal).await;
         teller.send_replace(Some(ended));
     });

@@ -42,6 +42,17 @@ export function serveAdmin({front, backend, settings}) {
       return {};
     },
     'POST /introspect': ({token}) => backend.introspect(token),
+    // A page of the tests' own, such as metadata that lie: {path, page: {status, headers, body, repeat, trickle}}; without a page, what is there is served again.
+    'POST /pages': ({path, page}) => {
+      if (page) front.pages.set(path, page);
+      else front.pages.delete(path);
+      return {};
+    },
+    // How often a path was asked for.
+    'POST /asked': ({path}) => ({times: front.asked.get(path) ?? 0}),
+    'POST /wait/asked': async ({path, times, timeout = 30_000}) => ({
+      reached: await front.until(() => (front.asked.get(path) ?? 0) >= times, timeout),
+    }),
     'POST /faults': (fault) => describe(front.faults.add(fault)),
     'POST /faults/get': ({id}) => describe(front.faults.get(id)),
     'POST /faults/remove': ({id}) => describe(front.faults.remove(id)),

@@ -18,6 +18,8 @@ export class Front {
     this.changes = new EventEmitter().setMaxListeners(0);
     this.authorizations = [];
     this.polls = new Map();
+    this.pages = new Map(); // by path: {status, headers, body, repeat, trickle}, served instead of what is there
+    this.asked = new Map(); // by path: how many GETs
     this.counters = {requests: 0, tokenRequests: 0, refreshRequests: 0, answered: 0, open: 0};
     this.grants = new Map();
     this.handle = (request, response) => this.#handle(request, response);
@@ -57,6 +59,10 @@ export class Front {
     this.counters.requests++;
     const [path, query] = request.url.split('?');
     if (path === '/auth') this.authorizations.push({number: this.authorizations.length + 1, parameters: Object.fromEntries(new URLSearchParams(query))});
+    this.asked.set(path, (this.asked.get(path) ?? 0) + 1);
+    this.changes.emit('change');
+    const page = request.method === 'GET' && this.pages.get(path);
+    if (page) return answer({repeat: 1, trickle: 0, headers: {}, ...page}, response);
     if (request.method !== 'POST' || path !== '/token') return this.backend.handle(request, response);
     const body = await readAll(request);
     if (body === undefined) return; // the client went away while it was sending

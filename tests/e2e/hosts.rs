@@ -341,7 +341,7 @@ async fn seen_by(trap: &AuthorizationServer, credential: &str) -> usize {
 }
 
 /// The shared stage, and a server that no Secret names.
-async fn stage_and_trap() -> (SharedStage, AuthorizationServer) {
+pub(crate) async fn stage_and_trap() -> (SharedStage, AuthorizationServer) {
     static TRAP: OnceCell<AuthorizationServer> = OnceCell::const_new();
     let trap = TRAP.get_or_init(AuthorizationServer::start).await;
     (SharedStage::join().await, trap.for_this_test())

@@ -14,6 +14,8 @@
 mod crash;
 mod deploy;
 mod direct;
+mod discovery;
+mod endpoints;
 mod errors;
 mod farewell;
 mod foresight;
@@ -28,6 +30,7 @@ mod replicas;
 mod resource;
 mod secrecy;
 mod secrets;
+mod servers;
 mod signin;
 mod slow_host;
 mod support;

@@ -6,7 +6,7 @@ mod authorize;
 mod person;
 
 use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE_NO_PAD};
-use emailasset::api::EmailAsset;
+use emailasset::api::{EmailAsset, EmailProvider};
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -404,4 +404,93 @@ async fn an_imported_token_file_passes_the_check_and_becomes_a_token() {
     assert!(applied.contains("emailasset.emailasset.dev/moved created"), "{applied}");
     stage.wait_until_ready("moved").await;
     stage.assert_token_works("moved").await;
+}
+
+#[tokio::test]
+async fn the_catalogue_comes_without_a_cluster_and_beside_it_the_email_providers_that_the_namespace_may_use() {
+    let cluster = Cluster::shared();
+    let namespace = cluster.namespace("catalogue").await;
+    let person = Person::with(cluster, &namespace, "reader", &[]).await;
+
+    // Nobody said anything of a cluster; one that may not be asked; one that is not there.
+    let alone = person
+        .command(&["providers"])
+        .env_remove("KUBECONFIG")
+        .output()
+        .await
+        .unwrap();
+    assert!(alone.status.success() && alone.stderr.is_empty(), "{alone:?}");
+    let catalogue = String::from_utf8(alone.stdout).unwrap();
+    assert!(
+        catalogue.contains("google") && !catalogue.contains("EMAILPROVIDER"),
+        "{catalogue}"
+    );
+    let refused = person.run(&["providers"]).await;
+    assert_eq!((refused.code, &refused.output), (0, &catalogue));
+    assert!(
+        refused.errors.contains("You may not list EmailProviders"),
+        "{}",
+        refused.errors
+    );
+    let missing = person.run(&["providers", "--kubeconfig", "no-such-file"]).await;
+    assert_eq!((missing.code, &missing.output), (0, &catalogue));
+    assert!(missing.errors.contains("are not shown"), "{}", missing.errors);
+
+    let providers: Api<EmailProvider> = Api::all(cluster.client().await);
+    let by_label = json!({"selector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+    for (kind, namespaces, mailbox) in [
+        ("named", json!({"names": [namespace]}), "*@named.example"),
+        ("labelled", by_label, "box@labelled.example"),
+        ("elsewhere", json!({"names": ["elsewhere"]}), "*@elsewhere.example"),
+    ] {
+        let name = format!("{kind}-{namespace}");
+        let provider = json!({
+            "apiVersion": "emailasset.dev/v1alpha1", "kind": "EmailProvider", "metadata": {"name": name},
+            "spec": {
+                "provider": "google", "oauth2": {"clientID": "1234"},
+                "allow": [{"namespaces": namespaces, "mailboxes": [mailbox]}],
+            },
+        });
+        providers
+            .patch(&name, &PatchParams::apply("admin").force(), &Patch::Apply(&provider))
+            .await
+            .unwrap();
+    }
+    let role = format!("catalogue-{namespace}");
+    let resources = "--resource=emailproviders.emailasset.dev,namespaces";
+    cluster
+        .kubectl(&["create", "clusterrole", &role, "--verb=get,list", resources])
+        .await;
+    let account = format!("{namespace}:reader");
+    let binding = ["create", "clusterrolebinding", &role, "--clusterrole", &role];
+    cluster
+        .kubectl(&[binding.as_slice(), &["--serviceaccount", &account]].concat())
+        .await;
+    let said = until("both may be seen", || async {
+        let said = person.run(&["providers"]).await;
+        said.output.contains("labelled.example").then_some(said)
+    })
+    .await;
+    assert!(
+        said.output.starts_with(&catalogue) && said.errors.is_empty(),
+        "{said:?}"
+    );
+    let row = |kind: &str| {
+        let row = said.output.lines().find(|line| line.starts_with(&format!("{kind}-")));
+        let cells = row.map(|row| row.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        cells.unwrap_or_default()
+    };
+    assert_eq!(row("named")[3..], ["AuthorizationCode,_DeviceCode", "*@named.example"]);
+    assert_eq!(row("labelled")[1], "google");
+    assert_eq!(row("elsewhere"), Vec::<String>::new());
+
+    let said = person.run(&["providers", "-o", "json"]).await;
+    let listed: Value = serde_json::from_str(&said.output).unwrap();
+    let rules = listed["emailProviders"].as_array().unwrap();
+    assert_eq!(rules.len(), 2, "{rules:?}");
+    assert_eq!(rules[1]["mailboxes"], json!(["*@named.example"]));
+    for kind in ["named", "labelled", "elsewhere"] {
+        let name = format!("{kind}-{namespace}");
+        providers.delete(&name, &DeleteParams::default()).await.unwrap();
+    }
 }

@@ -1,4 +1,21 @@
 //! `EmailProvider`s: one OAuth client for many namespaces, and who may use it.
+//!
+//! What is promised, and the tests that hold it; the tables of rules themselves are in `src/api/allow/tests.rs`:
+//!
+//! | promise | held by |
+//! |---|---|
+//! | rules hold for `email`, `username` | [`its_rules_hold_from_the_first_token_to_the_last`], and in [`grants`] for each grant |
+//! | for `loginEmail` | `a_service_account_opens_…`, `a_code_brings_in_…` |
+//! | for the account that signs in | [`people_sign_in_through_a_callback_of_its_own_and_only_with_the_account_that_the_rules_cover`] |
+//! | for the account that signed in for an older grant | `a_code_brings_in_…` |
+//! | for grants without a person | `a_client_gets_tokens_…`, `a_service_account_opens_…`, [`its_rules_hold_from_the_first_token_to_the_last`] |
+//! | for app-wide tokens | `a_client_gets_tokens_…` |
+//! | on the page, at the callback, for what the plugin hands over, while a code waits, for a request to refresh | `no_code_of_a_sign_in_…`, `a_code_brings_in_…`, `a_client_gets_tokens_…` |
+//! | changes reach its assets at once | [`trouble_with_its_client_reaches_its_assets_and_so_does_the_cure`], [`its_rules_hold_from_the_first_token_to_the_last`] |
+//! | one that comes or goes concerns nobody who does not name it | [`one_that_is_deleted_takes_no_valid_token_away_and_touches_nobody_else`], `one_that_is_broken_…` |
+//! | a broken one takes no valid token away | `one_that_is_broken_…`, [`trouble_with_its_client_reaches_its_assets_and_so_does_the_cure`] |
+
+mod grants;
 
 use emailasset::api::ConditionType::{Authorized, Ready, Refreshed, Stalled};
 use emailasset::api::{EmailAsset, EmailProvider};
@@ -7,7 +24,9 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Cluster, Rotation, Stage, condition, free_address, mailbox, text, wait_for};
+use crate::support::{
+    Action, AuthorizationServer, Browser, Cluster, Rotation, Stage, condition, free_address, mailbox, text, wait_for,
+};
 
 /// A platform namespace with the operator and the client, and a team's namespace with the assets.
 struct Shared {
@@ -41,39 +60,56 @@ impl Shared {
         may_see_providers(cluster, &stage.namespace).await;
         // Without the annotation that would allow any host: the provider's own are allowed by themselves.
         let client = stage.secrets.get("oauth-client").await.unwrap();
-        let shared = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shared-client"},
-            "stringData": {"client_id": text(&client, "client_id"), "client_secret": text(&client, "client_secret")},
-        });
-        stage
-            .secrets
-            .patch(
-                "shared-client",
-                &PatchParams::apply("admin").force(),
-                &Patch::Apply(&shared),
-            )
-            .await
-            .unwrap();
-        Self {
+        let shared = Self {
             assets: Api::namespaced(stage.client.clone(), &team),
             secrets: Api::namespaced(stage.client.clone(), &team),
             providers: Api::all(stage.client.clone()),
             stage,
             team,
-        }
+        };
+        let data = json!({"client_id": text(&client, "client_id"), "client_secret": text(&client, "client_secret")});
+        shared.put_client("shared-client", &data).await;
+        shared
+    }
+
+    /// A client in the operator's namespace, without any annotation.
+    async fn put_client(&self, name: &str, data: &Value) {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+        self.stage
+            .secrets
+            .patch(name, &PatchParams::apply("admin").force(), &Patch::Apply(&secret))
+            .await
+            .unwrap();
+    }
+
+    /// The stage as the team sees it.
+    fn desk(&self) -> Stage {
+        self.stage.in_namespace(&self.team)
     }
 
     async fn apply_provider(&self, name: &str, allow: Value) {
-        let manifest = json!({
-            "apiVersion": "emailasset.dev/v1alpha1", "kind": "EmailProvider", "metadata": {"name": name},
-            "spec": {
-                "oauth2": {
-                    "clientCredentialsRef": {"name": "shared-client"},
-                    "tokenURL": self.stage.server.endpoints.token_url,
-                    "rotation": "None",
-                },
-                "allow": allow,
+        self.apply_provider_with(name, json!({"allow": allow})).await;
+    }
+
+    /// At the server of this issuer, which tells its endpoints.
+    async fn apply_provider_of(&self, issuer: &str, name: &str, allow: Value) {
+        let oauth2 = json!({"issuer": issuer, "tokenURL": null});
+        self.apply_provider_with(name, json!({"allow": allow, "oauth2": oauth2}))
+            .await;
+    }
+
+    /// With this over the usual; null takes a field away.
+    async fn apply_provider_with(&self, name: &str, over: Value) {
+        let mut spec = json!({
+            "oauth2": {
+                "clientCredentialsRef": {"name": "shared-client"},
+                "tokenURL": self.stage.server.endpoints.token_url,
+                "rotation": "None",
             },
+        });
+        json_patch::merge(&mut spec, &over);
+        let manifest = json!({
+            "apiVersion": "emailasset.dev/v1alpha1", "kind": "EmailProvider", "metadata": {"name": name}, "spec": spec,
         });
         self.providers
             .patch(name, &PatchParams::apply("admin").force(), &Patch::Apply(&manifest))
@@ -101,16 +137,18 @@ impl Shared {
             )
             .await
             .unwrap();
+        let seeded = json!({
+            "grant": "RefreshToken",
+            "refreshTokenSecretRef": {"name": format!("{name}-seed"), "key": "refresh_token"},
+        });
+        self.apply_asset(name, provider, seeded).await
+    }
+
+    /// An asset of the team.
+    async fn apply_asset(&self, name: &str, provider: &str, oauth2: Value) -> EmailAsset {
         let manifest = json!({
             "apiVersion": "emailasset.dev/v1alpha1", "kind": "EmailAsset", "metadata": {"name": name},
-            "spec": {
-                "email": mailbox(name),
-                "providerRef": {"name": provider},
-                "oauth2": {
-                    "grant": "RefreshToken",
-                    "refreshTokenSecretRef": {"name": format!("{name}-seed"), "key": "refresh_token"},
-                },
-            },
+            "spec": {"email": mailbox(name), "providerRef": {"name": provider}, "oauth2": oauth2},
         });
         self.assets
             .patch(name, &PatchParams::apply("dev").force(), &Patch::Apply(&manifest))
@@ -260,6 +298,9 @@ async fn a_team_uses_a_client_that_it_cannot_read_and_cannot_send_elsewhere() {
     assert!(shared.stage.server.introspect(&token).await.active);
     let shown = serde_json::to_string(&asset.status).unwrap();
     assert!(!shown.contains("shared-client"), "{shown}");
+    let table = shared.stage.cluster.kubectl(&["get", "ea", "-n", &shared.team]).await;
+    let row: Vec<&str> = table.lines().last().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(row[..4], ["alice", "alice@example.com", "emp/corp", "True"]);
 
     // Whoever may do everything in the team's namespace reads no client.
     let dev = shared
@@ -410,6 +451,97 @@ async fn one_that_is_deleted_takes_no_valid_token_away_and_touches_nobody_else()
 }
 
 #[tokio::test]
+async fn one_that_is_broken_takes_no_valid_token_away_and_a_new_one_takes_in_nobody_who_does_not_name_it() {
+    let shared = Shared::set().await;
+    // Its own namespace too, as an operator of all namespaces: it knows which Secrets there are its own.
+    let watched = format!("{},{}", shared.team, shared.stage.namespace);
+    let _operator = shared.stage.operator_with(&["--watch-namespace", &watched], &[]).await;
+    let allow = shared.rule(&["alice@example.com"]);
+    shared.apply_provider("corp", allow.clone()).await;
+    shared.asset("alice", "corp").await;
+    shared.wait("alice", Ready, "True", "Fresh").await;
+    let before = shared.token("alice").await;
+    let alone = shared.asset_of_its_own().await;
+    let token_alone = shared.token("carol").await;
+
+    // Named like an entry of the catalogue, like an asset, and for everybody.
+    let everybody = json!([{
+        "namespaces": {"selector": {}}, "mailboxes": ["carol@example.com", "*@example.com"],
+        "grants": ["RefreshToken"],
+    }]);
+    for name in ["google", "carol", "example.com"] {
+        shared.apply_provider(name, everybody.clone()).await;
+        shared.wait_for_provider(name, "True", "Usable").await;
+    }
+
+    let ours = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kept-by-operator"},
+        "type": "emailasset.dev/token", "stringData": {"access_token": "of-somebody-else"},
+    });
+    let parameters = PatchParams::apply("admin").force();
+    shared
+        .stage
+        .secrets
+        .patch("kept-by-operator", &parameters, &Patch::Apply(&ours))
+        .await
+        .unwrap();
+    // What the API server lets through and nobody can use.
+    for (broken, reason, says) in [
+        (json!({"provider": "nonsense"}), "InvalidSpec", "not in the catalogue"),
+        (
+            json!({"oauth2": {"parameters": {"region": "eu"}}}),
+            "InvalidSpec",
+            "spec.oauth2.parameters.region",
+        ),
+        (
+            json!({"oauth2": {"clientCredentialsRef": {"name": "kept-by-operator"}}}),
+            "ClientMissing",
+            "kubectl get emailprovider corp -o wide",
+        ),
+    ] {
+        let mut spec = broken;
+        spec["allow"] = allow.clone();
+        shared.apply_provider_with("corp", spec.clone()).await;
+        shared.wait_for_provider("corp", "False", reason).await;
+        let left = shared.wait("alice", Refreshed, "False", "ProviderNotReady").await;
+        let message = condition(&left, Refreshed).unwrap().2;
+        assert!(
+            message.contains(says) && message.contains("EmailProvider corp"),
+            "{message}"
+        );
+        assert!(!message.contains("kept-by-operator"), "{message}");
+        assert_eq!(condition(&left, Ready).unwrap().0, "True", "{spec}");
+        assert_eq!(condition(&left, Authorized).unwrap().0, "True", "{spec}");
+        assert!(condition(&left, Stalled).is_none(), "{spec}");
+        shared.apply_provider("corp", allow.clone()).await;
+        shared.wait("alice", Refreshed, "True", "Refreshed").await;
+    }
+    assert_eq!(shared.token("alice").await.data, before.data);
+
+    // A way that the provider does not offer is the asset's choice, and it is said whose field that is.
+    let gmail = json!({"provider": "google", "oauth2": {"tokenURL": null, "rotation": null}, "allow": [
+        {"namespaces": {"names": [shared.team]}, "mailboxes": ["dora@example.com"]},
+    ]});
+    shared.apply_provider_with("gmail", gmail).await;
+    shared
+        .apply_asset("dora", "gmail", json!({"grant": "DeviceCode"}))
+        .await;
+    let said = shared.wait("dora", Ready, "False", "ProviderNotReady").await;
+    let message = condition(&said, Ready).unwrap().2;
+    assert!(
+        message.contains("spec.oauth2.grant is DeviceCode") && message.contains("is this asset's"),
+        "{message}"
+    );
+
+    let still = shared.assets.get("carol").await.unwrap();
+    assert_eq!(still.metadata.resource_version, alone.metadata.resource_version);
+    assert_eq!(
+        shared.token("carol").await.metadata.resource_version,
+        token_alone.metadata.resource_version
+    );
+}
+
+#[tokio::test]
 async fn its_rules_hold_from_the_first_token_to_the_last() {
     let shared = Shared::set().await;
     let _operator = shared
@@ -552,4 +684,43 @@ async fn people_sign_in_through_a_callback_of_its_own_and_only_with_the_account_
     let browser = browser.beside().await;
     stage.sign_in(&browser, "alice", &mailbox("alice")).await;
     stage.wait_until_ready("alice").await;
+}
+
+#[tokio::test]
+async fn an_issuer_tells_its_endpoints_and_frees_no_host_but_its_own() {
+    let shared = Shared::set().await;
+    let _operator = shared
+        .stage
+        .operator_with(&["--watch-namespace", &shared.team], &[])
+        .await;
+    let server = &shared.stage.server;
+    let trap = AuthorizationServer::start().await;
+    let allow = shared.rule(&[&mailbox("found")]);
+    shared.apply_provider_of(&server.endpoints.url, "corp", allow).await;
+    let ready = shared.wait_for_provider("corp", "True", "Usable").await;
+    let shown = serde_json::to_value(ready.status.unwrap()).unwrap();
+    assert_eq!(shown["endpoints"]["tokenURL"], json!(server.endpoints.token_url));
+    shared.asset("found", "corp").await;
+    shared.wait("found", Ready, "True", "Fresh").await;
+
+    let named = format!("{}/liar", server.endpoints.url);
+    let lie = json!({"issuer": named, "token_endpoint": trap.endpoints.token_url});
+    let path = "/liar/.well-known/openid-configuration";
+    server.serve_page(path, &Action::answer_json(200, &lie)).await;
+    let allow = shared.rule(&[&mailbox("misled")]);
+    shared.apply_provider_of(&named, "liar", allow).await;
+    shared.asset("misled", "liar").await;
+    let said = shared.wait("misled", Ready, "False", "HostNotAllowed").await;
+    let message = condition(&said, Ready).unwrap().2;
+    assert!(message.ends_with("kubectl edit emailprovider liar"), "{message}");
+    assert!(!message.contains("shared-client"), "{message}");
+    assert_eq!(trap.counters().await.token_requests, 0);
+
+    let down = format!("{}/down", server.endpoints.url);
+    let path = "/down/.well-known/openid-configuration";
+    server
+        .serve_page(path, &Action::answer(503, "text/plain", "down"))
+        .await;
+    shared.apply_provider_of(&down, "down", json!([])).await;
+    shared.wait_for_provider("down", "False", "Retrying").await;
 }

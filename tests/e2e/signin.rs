@@ -11,7 +11,7 @@ mod habits;
 mod port;
 mod raw;
 mod refusals;
-mod responses;
+pub(crate) mod responses;
 mod restarts;
 mod rig;
 mod waiting;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{cel_messages_of, merged, schema_of};
-use crate::api::{EmailAssetSpec, EmailProvider, Grant, provider_crd, validate_provider};
+use crate::api::{EmailAssetSpec, EmailProvider, Grant, crd, provider_crd, validate_provider};
 
 fn good() -> Value {
     json!({
@@ -131,4 +131,43 @@ fn an_asset_brings_its_mailbox_and_nothing_that_says_where_a_credential_goes() {
         [None, None, None]
     );
     assert!(whole.oauth2.scopes.is_empty());
+}
+
+/// The two kinds write these fields out twice, so that each can say where its objects are (`src/api/provider.rs`).
+#[test]
+fn what_both_kinds_have_is_held_to_the_same_rules_in_both() {
+    let [of_asset, of_provider] =
+        [crd(), provider_crd()].map(|definition| schema_of(definition)["properties"]["spec"]["properties"].clone());
+    let mut own = Vec::new();
+    for (name, field) in of_asset["oauth2"]["properties"].as_object().unwrap() {
+        match of_provider["oauth2"]["properties"].get(name) {
+            Some(shared) => assert_eq!(without_words(field), without_words(shared), "{name}"),
+            None => own.push(name.as_str()),
+        }
+    }
+    assert_eq!(
+        own,
+        ["grant", "grantDeletionPolicy", "loginEmail", "refreshTokenSecretRef"]
+    );
+    for name in of_provider["oauth2"]["properties"].as_object().unwrap().keys() {
+        assert!(of_asset["oauth2"]["properties"].get(name).is_some(), "{name}");
+    }
+    for name in ["provider", "smtp", "imap", "pop3"] {
+        assert_eq!(
+            without_words(&of_asset[name]),
+            without_words(&of_provider[name]),
+            "{name}"
+        );
+    }
+}
+
+fn without_words(schema: &Value) -> Value {
+    match schema {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| *name != "description")
+            .map(|(name, value)| (name.clone(), without_words(value)))
+            .collect(),
+        other => other.clone(),
+    }
 }

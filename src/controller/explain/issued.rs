@@ -10,9 +10,9 @@ use crate::{
     oauth::{Cause, Class, Evidence, Refusal, errors::Value},
 };
 
-/// Google: "changes can take up to 24 hours" (support.google.com/a: control API access with domain-wide delegation).
+/// How long a delegation may spread where nothing is known of the server: as long as at Google.
 const DELEGATION_SPREADS: SignedDuration = SignedDuration::from_hours(24);
-/// Exchange and Entra: up to an hour in the field.
+/// The same for what an admin has consented to.
 const CONSENT_SPREADS: SignedDuration = SignedDuration::from_hours(1);
 
 /// Whether the very same question was answered with a token before.
@@ -38,7 +38,11 @@ pub(in crate::controller) fn not_issued(
         && refusal.evidence == Evidence::ErrorCode
         && matches!(refusal.class, Class::AdminConfig | Class::Reauthorize);
     let since = failing_since(status).unwrap_or(now);
-    let until = since.checked_add(spreads(grant)).unwrap_or(Timestamp::MAX);
+    let spreads = question.endpoints.propagation_grace.unwrap_or(match grant {
+        Grant::JwtBearer => DELEGATION_SPREADS,
+        _ => CONSENT_SPREADS,
+    });
+    let until = since.checked_add(spreads).unwrap_or(Timestamp::MAX);
     if forbidden && before == Before::Nothing && now < until {
         return Failure {
             class: FailureClass::Retry,
@@ -47,7 +51,7 @@ pub(in crate::controller) fn not_issued(
                 "{} That is also what it says while a permission that was just given spreads, which takes minutes, and can take up to {} h: it is tried again by itself, and \
                  counts as a refusal from {until} on. Meanwhile: {}",
                 said(question, refusal),
-                spreads(grant).as_hours(),
+                spreads.as_hours(),
                 to_check(question, grant)
             ),
             ..failure
@@ -70,13 +74,6 @@ pub(in crate::controller) fn not_issued(
         reason,
         message: format!("{} {}", said(question, refusal), to_check(question, grant)),
         ..failure
-    }
-}
-
-fn spreads(grant: Grant) -> SignedDuration {
-    match grant {
-        Grant::JwtBearer => DELEGATION_SPREADS,
-        _ => CONSENT_SPREADS,
     }
 }
 

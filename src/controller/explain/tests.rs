@@ -26,22 +26,22 @@ use crate::provider::{Catalogue, resolve};
 /// One answer, and what has to come of it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Recorded {
-    pub(super) status: u16,
+pub(in crate::controller) struct Recorded {
+    pub(in crate::controller) status: u16,
     #[serde(default)]
-    headers: String,
-    pub(super) body: String,
+    pub(in crate::controller) headers: String,
+    pub(in crate::controller) body: String,
     #[serde(default)]
-    when: Vec<Circumstance>,
+    pub(in crate::controller) when: Vec<Circumstance>,
     #[serde(default)]
     history: Option<String>,
     /// How often this answer came before in a row.
     #[serde(default)]
     failed: i64,
     /// The class, or TOKEN, or UNKNOWN where nobody knows whether the token was redeemed.
-    class: String,
+    pub(in crate::controller) class: String,
     #[serde(default)]
-    reason: String,
+    pub(in crate::controller) reason: String,
     /// At least so many seconds until the next try.
     #[serde(default)]
     wait: Option<i64>,
@@ -54,7 +54,7 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src/controller/explain"))
 }
 
-pub(super) fn recorded(dialect: Dialect) -> Vec<Recorded> {
+pub(in crate::controller) fn recorded(dialect: Dialect) -> Vec<Recorded> {
     let path = folder().join("answers").join(format!("{}.yaml", dialect.section()));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -209,7 +209,7 @@ pub(super) fn shown_in(dialect: Dialect, when: &[Circumstance], history: History
 }
 
 /// What is shown for an answer.
-fn shown(dialect: Dialect, recorded: &Recorded, outcome: &Outcome) -> Failure {
+pub(in crate::controller) fn shown(dialect: Dialect, recorded: &Recorded, outcome: &Outcome) -> Failure {
     let source = if recorded.when.contains(&Circumstance::FirstUse) {
         Source::Seed(Fingerprint("a".to_owned()))
     } else {

@@ -222,7 +222,7 @@ impl Pass {
         let twin = Self::new(
             std::sync::Arc::clone(&self.context),
             self.key.clone(),
-            std::sync::Arc::clone(&self.asset),
+            std::sync::Arc::clone(&self.written),
             None,
         );
         let signer = Signer::new(

@@ -11,6 +11,7 @@ use crate::{
     controller::{finalizer, redeem::Chain, status},
     lifecycle::{self, Source},
     oauth::{Revocation, Situation},
+    provider,
     store::grant,
 };
 
@@ -104,6 +105,11 @@ impl Pass {
         ) else {
             return Err(Flow::On);
         };
+        let is_kept = !matches!(source, Source::Seed(_));
+        if is_kept && let Err(stranger) = provider::check_giving_back(&resolved.endpoints) {
+            // The spec was looked at when this pass began. The grant may have come since.
+            return Err(self.part(Some(&format!("{stranger}."))).await);
+        }
         let refresh_token = match source {
             Source::Grant | Source::Client => self.newest_refresh_token().await?,
             Source::Seed(_) => match &self.inputs.seed {
@@ -123,6 +129,7 @@ impl Pass {
             endpoint,
             client,
             refresh_token,
+            gone: resolved.endpoints.revocation_gone.clone(),
             certificate_authority,
         })
     }

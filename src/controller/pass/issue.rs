@@ -10,7 +10,7 @@ use crate::{
     controller::{explain, observe::now, redeem::Ended, situation},
     leader::Permit,
     lifecycle::{self, Failure, Lifetime, Record, Redeem, World},
-    oauth::{Answer, Issuance, IssuedTo, Outcome, Refusal, Situation},
+    oauth::{Answer, Issuance, IssuedTo, MailboxAssertion, Outcome, Refusal, Situation},
     store::token::AccessToken,
 };
 
@@ -65,6 +65,7 @@ impl Pass {
             IssuedTo::Delegate {
                 account,
                 mailbox: self.asset.spec.login_email().to_owned(),
+                form: MailboxAssertion::at(&resolved.endpoints),
             }
         } else {
             IssuedTo::Client(self.client_credentials(client_id).await?)

@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
 use secrecy::SecretString;
 use tracing::{info, warn};
 
@@ -11,9 +9,10 @@ use super::{AFTER_TROUBLE, Flow, MOST_REDEMPTIONS, Needed, Pass, record_of};
 use crate::{
     api::{ClientAuthentication, Grant, names},
     controller::{
+        bundle::Bundle,
         context::reference,
         explain::{self, Question},
-        observe::{Resolved, called, now},
+        observe::{Resolved, now},
         providers::Backing,
         redeem::{Ended, Job, LastTry},
         registry::Unpublished,
@@ -21,6 +20,7 @@ use crate::{
     },
     lifecycle::{self, Failure, Fencing, Record, Redeem, SeedRecord, Source, Verdict, World},
     oauth::{self, CaBundle, Class, Redemption, Situation},
+    provider::ClientOwns,
     store::{Changes, Contents, Key, Kind, Seen, StoreError, annotations, grant, inputs},
 };
 
@@ -61,7 +61,7 @@ impl Pass {
             return self.trouble(&error);
         }
         // The hosts that the Secrets name were read with them.
-        self.resolved = self.resolve();
+        self.resolve();
         Flow::On
     }
 
@@ -298,9 +298,9 @@ impl Pass {
                 stop @ Flow::Stop(_) => Err(stop),
             };
         }
-        let Ok(resolved) = &self.resolved else {
+        if self.resolved.is_err() {
             return Err(Flow::On);
-        };
+        }
         let refresh_token = match needed {
             Needed::Client => self.stored_refresh_token().await?,
             Needed::ClientAndSeed => match &self.inputs.seed {
@@ -308,7 +308,6 @@ impl Pass {
                 _ => return Err(Flow::On),
             },
         };
-        let endpoints = &resolved.endpoints;
         let certificate_authority = match self.ca_bundle().await {
             Ok(bundle) => bundle,
             Err(failure) => {
@@ -316,8 +315,6 @@ impl Pass {
                 return Err(Flow::On);
             }
         };
-        let token_endpoint = endpoints.refresh_url.clone();
-        let scopes = (!endpoints.refresh_scopes.is_empty()).then(|| endpoints.refresh_scopes.clone());
         let client = match self.client_credentials(&redeem.binding.client_id).await {
             Ok(client) => client,
             Err(failure) => {
@@ -325,14 +322,15 @@ impl Pass {
                 return Err(Flow::On);
             }
         };
-        Ok(Redemption {
-            token_endpoint,
+        let Ok(resolved) = &self.resolved else {
+            return Err(Flow::On);
+        };
+        Ok(Redemption::at(
+            &resolved.endpoints,
             client,
             refresh_token,
-            scopes,
-            extra_parameters: endpoints.refresh_parameters.clone(),
             certificate_authority,
-        })
+        ))
     }
 
     /// Who we are at the provider's endpoints, as far as this pass has read it. What comes from a file of the operator's is read now, for this one request.
@@ -418,49 +416,35 @@ impl Pass {
         if self.asset.spec.oauth2.grant == Grant::JwtBearer {
             return None;
         }
-        let usual = match (&self.inputs.client, self.client_key()) {
-            (Some((_, Ok(client))), _) if client.secret.is_some() => resolved.endpoints.authentication_with_secret,
-            (Some((_, Ok(client))), _) if client.key.is_some() => ClientAuthentication::PrivateKeyJwt,
-            (Some((_, Ok(_))), _) | (_, None) => ClientAuthentication::None,
+        let owns = match (&self.inputs.client, self.client_key()) {
+            (Some((_, Ok(client))), _) if client.secret.is_some() => ClientOwns::Secret,
+            (Some((_, Ok(client))), _) if client.key.is_some() => ClientOwns::Key,
+            (Some((_, Ok(_))), _) | (_, None) => ClientOwns::Nothing,
             _ => return resolved.endpoints.client_authentication,
         };
-        Some(resolved.endpoints.client_authentication.unwrap_or(usual))
+        Some(resolved.endpoints.authentication(owns))
     }
 
     /// The certificates that `spec.oauth2.caBundleRef` names.
     pub(super) async fn ca_bundle(&self) -> Result<Option<CaBundle>, Failure> {
-        let Some(reference) = &self.asset.spec.oauth2.ca_bundle_ref else {
-            return Ok(None);
-        };
-        let place = match &self.backing {
-            Backing::Shared(provider) => format!("The CA bundle of {} (spec.oauth2.caBundleRef)", called(provider)),
-            Backing::Own | Backing::Absent(_) => format!(
-                "ConfigMap {}/{}, key {} (spec.oauth2.caBundleRef)",
-                self.key.namespace, reference.name, reference.key
-            ),
-        };
-        let api: Api<ConfigMap> = Api::namespaced(self.context.client.clone(), self.namespace_of_client());
-        let found = tokio::time::timeout(self.context.settings.api_timeout, api.get_opt(&reference.name)).await;
-        let map = match found {
-            Ok(Ok(Some(map))) => map,
-            Ok(Ok(None)) => {
-                return Err(explain::no_ca_bundle(format!(
-                    "{place} does not exist. Create it with the CA certificates in PEM form."
-                )));
-            }
-            Ok(Err(_)) | Err(_) => {
-                return Err(explain::no_ca_bundle(format!(
-                    "{place} could not be read from the API server; it is tried again."
-                )));
-            }
-        };
-        let Some(pem) = map.data.and_then(|mut data| data.remove(&reference.key)) else {
-            return Err(explain::no_ca_bundle(format!(
-                "{place} is not there: the ConfigMap has no such key."
-            )));
-        };
-        CaBundle::from_pem(pem.as_bytes())
-            .map(Some)
-            .map_err(|error| explain::no_ca_bundle(format!("{place} {error}.")))
+        match self.bundle() {
+            Some(bundle) => bundle.read(&self.context).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Where those certificates are.
+    pub(super) fn bundle(&self) -> Option<Bundle> {
+        let reference = self.asset.spec.oauth2.ca_bundle_ref.as_ref()?;
+        let namespace = self.namespace_of_client();
+        Some(match &self.backing {
+            Backing::Shared(provider) => Bundle::of_provider(reference, namespace, provider),
+            Backing::Own | Backing::Absent(_) => Bundle {
+                namespace: namespace.to_owned(),
+                name: reference.name.clone(),
+                key: reference.key.clone(),
+                of: None,
+            },
+        })
     }
 }

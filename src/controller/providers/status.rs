@@ -1,6 +1,6 @@
 //! The status of each `EmailProvider`: whether assets can use it, and the values in effect. The leader writes it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{
@@ -18,9 +18,16 @@ use crate::{
         self, ConditionType, EmailAssetSpec, EmailProvider, EmailProviderStatus, EndpointsStatus, Grant, OAuth2,
         Reason, names,
     },
-    controller::{context::Context, observe::now, redeem::Chain},
+    controller::{
+        bundle::Bundle,
+        context::Context,
+        discoveries::{self, Asked, FRESH_FOR, Missing, Need, User, Wish},
+        observe::now,
+        redeem::Chain,
+    },
     leader::Leadership,
-    provider,
+    lifecycle::Discovery,
+    provider::{self, Discovered, Endpoints, ResolveError},
     store::{Key, Kind, inputs},
 };
 
@@ -28,10 +35,7 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Writes the status of each provider whenever it may have changed, while this replica leads.
-pub(in crate::controller) async fn keep_statuses(
-    context: std::sync::Arc<Context>,
-    mut leadership: channel::Receiver<Leadership>,
-) {
+pub(in crate::controller) async fn keep_statuses(context: Arc<Context>, mut leadership: channel::Receiver<Leadership>) {
     context.caches_are_synced().await;
     let mut again = false;
     loop {
@@ -61,16 +65,19 @@ pub(in crate::controller) async fn keep_statuses(
     }
 }
 
-/// False: it could not be written, or the client not be read.
-async fn write_status(context: &Context, provider: &EmailProvider) -> bool {
+/// False: it could not be written, the client not be read, or the issuer not be asked.
+async fn write_status(context: &Arc<Context>, provider: &EmailProvider) -> bool {
     let name = provider.name_any();
-    let Ok(standing) = stands(context, provider).await else {
-        return false;
+    let standing = match stands(context, provider).await {
+        Ok(standing) => standing,
+        Err(NotNow::Trouble) => return false,
+        Err(NotNow::Asking) => return true,
     };
     let shown = provider.status.as_ref();
+    let passes = standing.passes;
     let status = status(provider, standing);
     if shown == Some(&status) {
-        return true;
+        return !passes;
     }
     let operations = json!([{"op": "add", "path": "/status", "value": status}]);
     let Ok(patch) = serde_json::from_value(operations) else {
@@ -88,7 +95,7 @@ async fn write_status(context: &Context, provider: &EmailProvider) -> bool {
             // The watch shows the same in a moment. Until then nobody shall write it a second time.
             let (name, changed) = context.providers.take_in(DeserializeGuard(Ok(written)));
             wake(context, &name, changed);
-            true
+            !passes
         }
         Ok(Err(kube::Error::Api(answer))) if answer.code == 404 => true,
         Ok(Err(error)) => {
@@ -104,15 +111,25 @@ struct Stands {
     reason: Reason,
     message: String,
     endpoints: Option<EndpointsStatus>,
+    /// It may be another answer soon, and nobody tells.
+    passes: bool,
 }
 
-/// An error: the API server did not answer.
-async fn stands(context: &Context, provider: &EmailProvider) -> Result<Stands, ()> {
+/// Why it cannot be said now.
+enum NotNow {
+    /// The API server did not answer.
+    Trouble,
+    /// The issuer is being asked; there is another look when it has answered.
+    Asking,
+}
+
+async fn stands(context: &Arc<Context>, provider: &EmailProvider) -> Result<Stands, NotNow> {
     let broken = |reason, message: String| {
         Ok(Stands {
             reason,
             message,
             endpoints: None,
+            passes: false,
         })
     };
     if let Err(violations) = api::validate_provider(provider) {
@@ -120,9 +137,18 @@ async fn stands(context: &Context, provider: &EmailProvider) -> Result<Stands, (
         return broken(Reason::InvalidSpec, sentences.join(" "));
     }
     let spec = provider.spec.under(&probe(provider));
-    let endpoints = match provider::resolve_under(&provider.name_any(), &spec, &context.catalogue) {
+    let endpoints = match endpoints(context, provider, &spec) {
         Ok(endpoints) => endpoints,
-        Err(error) => return broken(Reason::InvalidSpec, error.to_string()),
+        Err(Missing::Unresolved(error)) => return broken(Reason::InvalidSpec, error.to_string()),
+        Err(Missing::Undiscovered(_, Some(failed))) => {
+            return Ok(Stands {
+                reason: failed.reason,
+                message: failed.message,
+                endpoints: None,
+                passes: true,
+            });
+        }
+        Err(Missing::Undiscovered(_, None)) => return Err(NotNow::Asking),
     };
     if let Some(client) = &provider.spec.oauth2.client_credentials_ref {
         let key = Key::new(&context.settings.own_namespace, &client.name);
@@ -147,7 +173,43 @@ async fn stands(context: &Context, provider: &EmailProvider) -> Result<Stands, (
         reason: Reason::Usable,
         message: message.to_owned(),
         endpoints: Some(shown),
+        passes: false,
     })
+}
+
+/// The values in effect. An issuer that is to be asked for them is asked.
+fn endpoints(context: &Arc<Context>, provider: &EmailProvider, spec: &EmailAssetSpec) -> Result<Endpoints, Missing> {
+    let name = provider.name_any();
+    let resolve = |found: Option<&Discovered>| provider::resolve_under(&name, spec, &context.catalogue, found);
+    let user = User::Provider(name.clone());
+    let issuer = match resolve(None) {
+        Err(ResolveError::Undiscovered { issuer }) => issuer,
+        settled => {
+            context.discoveries.forget(&user);
+            return settled.map_err(Missing::Unresolved);
+        }
+    };
+    let bundle = provider.spec.oauth2.ca_bundle_ref.as_ref();
+    let need = Need {
+        user,
+        asked: Asked {
+            issuer,
+            bundle: bundle.map(|bundle| Bundle::of_provider(bundle, &context.settings.own_namespace, provider)),
+        },
+        wish: Wish {
+            generation: provider.metadata.generation,
+            refresh: None,
+        },
+        shown: provider.status.as_ref().and_then(|status| status.endpoints.as_ref()),
+    };
+    let found = context.discoveries.endpoints(&need, resolve);
+    if matches!(
+        &found,
+        Err(Missing::Undiscovered(Discovery::Due | Discovery::Failed { .. }, _))
+    ) {
+        discoveries::ask(context, &need.asked, FRESH_FOR);
+    }
+    found
 }
 
 /// An asset as the first rule allows it.
@@ -163,7 +225,7 @@ fn probe(provider: &EmailProvider) -> EmailAssetSpec {
 }
 
 /// What is wrong with the client's Secret.
-async fn client_complaint(context: &Context, key: &Key, oauth2: &OAuth2) -> Result<Option<String>, ()> {
+async fn client_complaint(context: &Context, key: &Key, oauth2: &OAuth2) -> Result<Option<String>, NotNow> {
     const PURPOSE: &str = "the OAuth client, spec.oauth2.clientCredentialsRef, in the operator's namespace";
     let create = "--from-literal=client_id=… --from-literal=client_secret=…";
     let missing = || Ok(Some(inputs::missing(key, PURPOSE, create)));
@@ -188,7 +250,7 @@ async fn client_complaint(context: &Context, key: &Key, oauth2: &OAuth2) -> Resu
             Ok(None) => return missing(),
             Err(error) => {
                 warn!(secret = %key, error = %Chain(&error), "the client of an EmailProvider could not be read; trying again");
-                return Err(());
+                return Err(NotNow::Trouble);
             }
         },
     };

@@ -6,7 +6,7 @@ use super::worlds::*;
 use crate::{
     api::{FailureClass, Reason},
     lifecycle::{
-        AttemptHolder, Farewell, Hold, Input, Presence, Slot, Source, Step, World, decide, world::Heritage,
+        AttemptHolder, Discovery, Farewell, Hold, Input, Presence, Slot, Source, Step, World, decide, world::Heritage,
         world::PlanRefusal,
     },
 };
@@ -159,6 +159,27 @@ fn a_deletion_does_not_hang_on_what_is_missing() {
         parting(&unplanned, 51),
         "The spec cannot be carried out: spec.provider is \"gogle\"."
     );
+}
+
+#[test]
+fn where_a_token_is_given_back_is_asked_of_the_issuer_but_not_for_ever() {
+    let unknown = deleted(rotating_hour()).undiscovered(Reason::Retrying, 52);
+    let due = World {
+        discovery: Discovery::Due,
+        ..unknown.clone()
+    };
+    assert_eq!(step(&due, 51), Step::Discover);
+    let underway = World {
+        discovery: Discovery::Underway,
+        ..unknown.clone()
+    };
+    let decision = decide(&underway, minute(51));
+    assert_eq!((decision.step, decision.wake), (Step::Rest, Some(minute(55))));
+    let decision = decide(&unknown, minute(51));
+    assert_eq!((decision.step, decision.wake), (Step::Rest, Some(minute(52))));
+    assert_eq!(step(&unknown, 52), Step::Discover);
+    assert!(parting(&unknown, 55).starts_with("The spec cannot be carried out: What the issuer"));
+    assert!(parting(&due, 55).starts_with("The spec cannot be carried out: "));
 }
 
 #[test]

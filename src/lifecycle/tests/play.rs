@@ -192,6 +192,7 @@ impl Life {
                 grant.heritage = Heritage::Own;
                 grant.retention = retention;
             }
+            Step::Discover => panic!("the endpoints are known here"),
             Step::Hold | Step::LetGo | Step::Revoke(_) | Step::Part(_) => panic!("no asset is deleted here"),
             Step::ReplaceForeignGrant => self.world.grant = Slot::Free,
             Step::SettleUnknown => {

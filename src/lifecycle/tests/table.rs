@@ -4,8 +4,8 @@ use super::worlds::{failure, foreign, line, minute, row, seed};
 use crate::{
     api::{FailureClass, Reason, Rotation},
     lifecycle::{
-        AttemptHolder, Fencing, Handover, Presence, SeedLedger, Slot, Source, Standing, Step, Verdict, World, decide,
-        note_failure, status,
+        AttemptHolder, Discovery, Fencing, Handover, Presence, SeedLedger, Slot, Source, Standing, Step, Verdict,
+        World, decide, note_failure, status,
     },
 };
 
@@ -53,6 +53,25 @@ rows! {
         "R F SeedRequired | A F SeedRequired | S T SeedRequired // Rest, no wake";
     new_asset_without_a_client: World::fresh().without_client(), at minute 0 =>
         "R F ClientMissing | A U Pending | X F ClientMissing | S T ClientMissing // Rest, no wake";
+
+    endpoints_to_be_discovered: World { discovery: Discovery::Due, ..World::fresh().undiscovered(Reason::Pending, 1) }, at minute 0 =>
+        "R F Pending | C T Pending // Discover, no wake";
+    endpoints_are_being_discovered: World { discovery: Discovery::Underway, ..World::fresh().undiscovered(Reason::Pending, 1) }, at minute 0 =>
+        "R F Pending | C T Pending // Rest, no wake";
+    issuer_cannot_be_asked: World::fresh().undiscovered(Reason::Retrying, 1), at minute 0 =>
+        "R F Retrying | X F Retrying | C T Retrying // Rest, wake after 60 s";
+    issuer_is_asked_again: World::fresh().undiscovered(Reason::Retrying, 1), at minute 1 =>
+        "R F Retrying | X F Retrying | C T Retrying // Discover, no wake";
+    issuer_wants_patience: World::fresh().undiscovered(Reason::Throttled, 1), at minute 0 =>
+        "R F Throttled | X F Throttled | C T Throttled // Rest, wake after 60 s";
+    issuer_is_wrong: World::fresh().undiscovered(Reason::EndpointUnusable, 1), at minute 0 =>
+        "R F EndpointUnusable | X F EndpointUnusable | S T EndpointUnusable // Rest, wake after 60 s";
+    issuer_cannot_be_asked_and_the_token_is_valid: hour().ready_before().undiscovered(Reason::Retrying, 100), at minute 10 =>
+        "R T Fresh | A T Stored | X F Retrying // Rest, wake after 3000 s";
+    issuer_cannot_be_asked_and_the_token_has_expired: hour().ready_before().undiscovered(Reason::Retrying, 100), at minute 60 =>
+        "R F TokenExpired | A T Stored | X F Retrying // Rest, wake after 2400 s";
+    issuer_is_not_asked_for_a_suspended_asset: World { discovery: Discovery::Due, ..World::fresh().undiscovered(Reason::Suspended, 1).suspended() }, at minute 0 =>
+        "R F Suspended // Rest, no wake";
 
     first_token_fails_and_may_pass: World::fresh().failed(FailureClass::Retry, Reason::Retrying, minute(0)), at minute 0 =>
         "R F Retrying | A U Pending | X F Retrying | C T Retrying // Rest, wake after 5 s";

@@ -5,10 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     api::{EmailAssetStatus, FailureClass, Reason, Rotation, SignInStatus},
     lifecycle::{
-        Account, Activity, Attempt, AttemptHolder, Binding, DeviceAuthorization, Failure, Farewell, Fingerprint,
-        Generation, GrantSecret, Handover, Hold, Input, InputVersion, InputsSeen, Lifetime, Limits, Names, Plan,
-        PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay, Slot,
-        Source, TokenSecret, Upkeep, Verdict, World, decide, note_failure, note_success, status,
+        Account, Activity, Attempt, AttemptHolder, Binding, DeviceAuthorization, Discovery, Failure, Farewell,
+        Fingerprint, Generation, GrantSecret, Handover, Hold, Input, InputVersion, InputsSeen, Lifetime, Limits, Names,
+        Plan, PlanRefusal, Presence, Record, Retention, SeedClaim, SeedLedger, SeedRecord, Sight, SignInBy, SignInWay,
+        Slot, Source, TokenSecret, Upkeep, Verdict, World, decide, note_failure, note_success, status,
+        suspended_undiscovered,
     },
 };
 
@@ -117,6 +118,7 @@ impl World {
             renamed: None,
             attempt_holder: AttemptHolder::This,
             device_due: start(),
+            discovery: Discovery::Settled,
             failed_under: None,
             status: EmailAssetStatus {
                 observed_generation: Some(-1),
@@ -275,6 +277,27 @@ impl World {
             reason,
             message: format!("spec: {reason}. Correct it: kubectl edit emailasset -n helpdesk support"),
         });
+        self
+    }
+
+    /// Its conditions are those of its second minute.
+    pub(super) fn ready_before(mut self) -> Self {
+        let now = minute(1);
+        let standing = crate::lifecycle::decide(&self, now).standing;
+        self.status = crate::lifecycle::status(&self, &standing, now).unwrap();
+        self
+    }
+
+    /// The issuer was asked for its metadata in vain, and is asked again at this minute.
+    pub(super) fn undiscovered(mut self, reason: Reason, again: i64) -> Self {
+        self.plan = Err(PlanRefusal {
+            reason,
+            message: match reason {
+                Reason::Suspended => suspended_undiscovered("helpdesk/support"),
+                _ => "What the issuer https://id.example.com says about itself could not be read: id.example.com answered with HTTP 503. It is asked again.".to_owned(),
+            },
+        });
+        self.discovery = Discovery::Failed { again: minute(again) };
         self
     }
 

@@ -109,7 +109,11 @@ fn a_service_account_speaks_for_a_mailbox_with_the_claims_that_google_documents(
         key: SigningKey::from_pem(&rsa_pem()).unwrap().with_key_id("0a1b2c"),
     };
     let scopes = ["https://mail.google.com/".to_owned(), "openid".to_owned()];
-    let google = Url::parse("https://oauth2.googleapis.com/token").unwrap();
+    let google = MailboxAssertion {
+        audience: "https://oauth2.googleapis.com/token".to_owned(),
+        lifetime: SignedDuration::from_hours(1),
+        backdate: SignedDuration::from_secs(30),
+    };
     let token = for_mailbox(&account, "support@example.com", &scopes, &google, at(1_800_000_030)).unwrap();
     let [header, claims] = parts(token.expose_secret());
     assert_eq!(header, r#"{"alg":"RS256","typ":"JWT","kid":"0a1b2c"}"#);

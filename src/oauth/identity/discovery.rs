@@ -6,11 +6,11 @@
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::documents::{self, DocumentError};
+use super::documents::{self, Document, DocumentError};
 use crate::oauth::answer;
-use crate::oauth::certificates::CaBundle;
 use crate::oauth::redeem::TokenClient;
-use crate::provider::NamesIssuer;
+use crate::outbound::CaBundle;
+use crate::provider::{Discovered, NamesIssuer, UnusableMetadata};
 
 /// What an issuer says about itself. Nothing here has been checked against [`crate::provider::HostPolicy`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Metadata {
     pub userinfo_url: Option<Url>,
     /// Whether each authorization response names the issuer (RFC 9207 section 3).
     pub names_issuer: NamesIssuer,
+    /// Where the rest of OAuth is.
+    pub endpoints: Result<Discovered, UnusableMetadata>,
     /// Scopes it knows; empty where it does not say. At most 256.
     pub scopes_supported: Vec<String>,
 }
@@ -45,6 +47,12 @@ pub enum Undiscovered {
 }
 
 impl Undiscovered {
+    /// Whether the server asked for patience.
+    #[must_use]
+    pub const fn is_throttling(&self) -> bool {
+        matches!(self, Self::Document(DocumentError::Status { status: 429, .. }))
+    }
+
     /// Whether it may go away by itself.
     #[must_use]
     pub const fn is_temporary(&self) -> bool {
@@ -64,16 +72,58 @@ pub async fn discover(
     issuer: &str,
     authority: Option<&CaBundle>,
 ) -> Result<Metadata, Undiscovered> {
+    ask(client, issuer, authority, Age::OfMinutes).await
+}
+
+/// As [`discover`], where only what it says now will do.
+///
+/// # Errors
+/// [`Undiscovered`].
+pub async fn discover_anew(
+    client: &TokenClient,
+    issuer: &str,
+    authority: Option<&CaBundle>,
+) -> Result<Metadata, Undiscovered> {
+    ask(client, issuer, authority, Age::OfNow).await
+}
+
+/// How old a document may be.
+#[derive(Clone, Copy)]
+enum Age {
+    OfMinutes,
+    OfNow,
+}
+
+async fn read(
+    client: &TokenClient,
+    url: &Url,
+    authority: Option<&CaBundle>,
+    age: Age,
+) -> Result<Document, DocumentError> {
+    match age {
+        Age::OfMinutes => documents::kept(client, url, authority)
+            .await
+            .map(|(document, _)| document),
+        Age::OfNow => documents::fresh(client, url, authority).await,
+    }
+}
+
+async fn ask(
+    client: &TokenClient,
+    issuer: &str,
+    authority: Option<&CaBundle>,
+    age: Age,
+) -> Result<Metadata, Undiscovered> {
     let [openid, oauth] = addresses(issuer).ok_or(Undiscovered::NoUrl)?;
-    let document = match documents::kept(client, &openid, authority).await {
-        Err(error) if error.is_absent() => match documents::kept(client, &oauth, authority).await {
+    let document = match read(client, &openid, authority, age).await {
+        Err(error) if error.is_absent() => match read(client, &oauth, authority, age).await {
             // The first address is the one that people know.
             Err(second) if second.is_absent() => Err(error),
             second => second,
         },
         first => first,
     };
-    let (document, _) = document.map_err(Undiscovered::Document)?;
+    let document = document.map_err(Undiscovered::Document)?;
     match answer::text(&document, "issuer") {
         Some(found) if found == issuer => Ok(metadata(issuer, &document)),
         found => Err(Undiscovered::OtherIssuer {
@@ -105,17 +155,14 @@ fn metadata(issuer: &str, document: &Map<String, Value>) -> Metadata {
         let url = Url::parse(answer::text(document, name)?).ok()?;
         (url.scheme() == "https").then_some(url)
     };
-    let names_issuer = match document.get("authorization_response_iss_parameter_supported") {
-        Some(Value::Bool(true)) => NamesIssuer::Always,
-        _ => NamesIssuer::Perhaps,
-    };
     let scopes = document.get("scopes_supported").and_then(Value::as_array);
     let plain = |scope: &&str| scope.len() <= 256 && scope.bytes().all(|byte| byte.is_ascii_graphic());
     Metadata {
         issuer: issuer.to_owned(),
         keys_url: url("jwks_uri"),
         userinfo_url: url("userinfo_endpoint"),
-        names_issuer,
+        names_issuer: NamesIssuer::of_metadata(document),
+        endpoints: Discovered::of_metadata(issuer, document),
         scopes_supported: scopes
             .into_iter()
             .flatten()

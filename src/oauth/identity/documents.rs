@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::oauth::answer::{self, Completeness, SecretsInPlay};
-use crate::oauth::certificates::CaBundle;
 use crate::oauth::redeem::{TokenClient, TransportFailure};
 use crate::oauth::request::RequestError;
+use crate::outbound::CaBundle;
 
 /// For how long a document is used again. Providers announce new keys long before they sign with them, and an unknown key is looked up at once.
 const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
@@ -83,6 +83,15 @@ impl fmt::Display for DocumentError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(failure) => write!(formatter, "{failure}"),
+            Self::Status {
+                host,
+                status: status @ 300..=399,
+            } => {
+                write!(
+                    formatter,
+                    "{host} answered with HTTP {status}, a redirect, and none is followed"
+                )
+            }
             Self::Status { host, status } => write!(formatter, "{host} answered with HTTP {status}"),
             Self::TooLarge { host } => write!(formatter, "what {host} answered is larger than the limit"),
             Self::Incomplete { host } => write!(formatter, "what {host} answered broke off or took too long"),

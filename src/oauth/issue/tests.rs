@@ -51,6 +51,11 @@ fn delegate(server: &Server) -> Issuance {
                 key: key().with_key_id("0a1b2c"),
             },
             mailbox: "support@example.com".to_owned(),
+            form: MailboxAssertion {
+                audience: endpoint(server).to_string(),
+                lifetime: jiff::SignedDuration::from_hours(1),
+                backdate: jiff::SignedDuration::from_secs(30),
+            },
         },
         scopes: vec!["https://mail.google.com/".to_owned()],
         ..to_client(server, ClientAuthentication::None)

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::oauth::address::GuardedResolver;
+use crate::oauth::resolver::GuardedResolver;
 use crate::oauth::tests::server::{Proxy, Server, Step, install_tls_provider, ok_json, response};
 use crate::oauth::{CaBundle, Cause, ClientAuthentication, ClientCredentials, PrivateAddresses, ProxySetting};
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::oauth::tests::server::{Server, Step, install_tls_provider, response};
+use crate::oauth::tests::server::{Server, Step, install_tls_provider, ok_json, response};
 use crate::oauth::{ClientAuthentication, HttpSettings, PrivateAddresses, ProxySetting};
 
 async fn revoke(server: &Server, authentication: ClientAuthentication) -> Result<(), NotRevoked> {
@@ -23,6 +23,7 @@ async fn revoke(server: &Server, authentication: ClientAuthentication) -> Result
             authentication,
         },
         refresh_token: SecretString::from("the/refresh+token="),
+        gone: vec!["invalid_token".to_owned()],
         certificate_authority: Some(server.authority.clone()),
     };
     client.revoke(&revocation, &Situation::default()).await
@@ -58,6 +59,31 @@ async fn what_stands_in_the_body_of_a_yes_does_not_matter() {
     for body in ["", "{}", "<html>done</html>", "OK"] {
         let server = Server::start(vec![Step::Answer(response("200 OK", "", body))]).await;
         assert_eq!(revoke(&server, ClientAuthentication::None).await, Ok(()), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_in_a_yes_is_a_no() {
+    let server = Server::start(vec![ok_json(r#"{"error":"invalid_client"}"#)]).await;
+    let no = revoke(&server, ClientAuthentication::ClientSecretPost)
+        .await
+        .unwrap_err();
+    assert!(!no.may_pass(), "{no}");
+}
+
+#[tokio::test]
+async fn where_the_server_does_not_know_the_token_nothing_is_left_to_give_back() {
+    for (body, given_back) in [
+        (
+            r#"{"error":"invalid_token","error_description":"Token expired or revoked"}"#,
+            true,
+        ),
+        (r#"{"error":"invalid_grant"}"#, false),
+        ("invalid_token", false),
+    ] {
+        let server = Server::start(vec![Step::Answer(response("400 Bad Request", "", body))]).await;
+        let ended = revoke(&server, ClientAuthentication::ClientSecretPost).await;
+        assert_eq!(ended.is_ok(), given_back, "{body}: {ended:?}");
     }
 }
 

@@ -72,8 +72,13 @@ impl Server {
 
     /// Serves what `answer` says to each request; none: it closes the connection.
     pub(crate) async fn answering(answer: impl FnMut(&str) -> Option<Step> + Send + 'static) -> Self {
+        Self::named(&["localhost", "token.test"], answer).await
+    }
+
+    /// As [`Server::answering`], with a certificate for these names.
+    pub(crate) async fn named(names: &[&str], answer: impl FnMut(&str) -> Option<Step> + Send + 'static) -> Self {
         install_tls_provider();
-        let (acceptor, authority_pem) = certificate();
+        let (acceptor, authority_pem) = certificate(names);
         let authority = CaBundle::from_pem(authority_pem.as_bytes()).unwrap();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -169,12 +174,12 @@ async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<String> {
     }
 }
 
-fn certificate() -> (TlsAcceptor, String) {
+fn certificate(names: &[&str]) -> (TlsAcceptor, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let names = vec!["localhost".to_owned(), "token.test".to_owned()];
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let leaf = CertificateParams::new(names)
         .unwrap()
         .signed_by(&key, &authority)

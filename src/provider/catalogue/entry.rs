@@ -51,6 +51,9 @@ pub struct Entry {
     /// Where a token is given back (RFC 7009); its host is one of the token endpoints'.
     #[serde(rename = "revocationURL", default, skip_serializing_if = "Option::is_none")]
     pub revocation_url: Option<String>,
+    /// With which error codes it says there that it does not know the token any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revocation_gone: Vec<String>,
     /// Parameters of the authorization request besides those of the protocol.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub authorization_parameters: BTreeMap<String, String>,
@@ -60,6 +63,9 @@ pub struct Entry {
     /// Whether each authorization response names the issuer.
     #[serde(default)]
     pub names_issuer: NamesIssuer,
+    /// The parameter of the authorization response that names the server which takes the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_server: Option<String>,
     /// The host of a loopback redirect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loopback_host: Option<String>,
@@ -330,9 +336,6 @@ pub struct Refresh {
     /// How long to wait when the provider asks for fewer and does not say how long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub throttled_for: Option<Period>,
-    /// What an access token that comes back unchanged means.
-    #[serde(default)]
-    pub same_access_token: SameAccessToken,
 }
 
 /// So many requests in so long.
@@ -360,16 +363,6 @@ pub enum SendScope {
     Never,
     /// It names those that the asset asks for.
     Requested,
-}
-
-/// What it means that an access token comes back unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
-pub enum SameAccessToken {
-    /// The provider always does that, and the refresh worked.
-    Success,
-    /// It is not expected.
-    #[default]
-    Stale,
 }
 
 /// How long refresh tokens live, and what ends them.

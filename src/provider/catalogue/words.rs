@@ -2,9 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Confidence, Entry, EntryIdentity, EntryServer, LivesAs, Parameter, SameAccessToken, SendScope, WayToToken,
-};
+use super::{Confidence, Entry, EntryIdentity, EntryServer, LivesAs, Parameter, SendScope, WayToToken};
 use crate::api::{ClientAuthentication, Grant, Rotation};
 
 /// One thing that is known about a provider.
@@ -71,8 +69,6 @@ pub fn manifest(key: &str, entry: &Entry) -> Option<String> {
     }
     if entry.is_of_ones_own() {
         set("issuer", json!("https://id.example.com"));
-        set("authorizationURL", json!("https://id.example.com/authorize"));
-        set("tokenURL", json!("https://id.example.com/token"));
     }
     let manifest = json!({
         "apiVersion": "emailasset.dev/v1alpha1",
@@ -217,6 +213,14 @@ impl Told<'_> {
                 .map(|what| format!("a sign-in with a code needs a client without a secret; with one {what}")),
         );
         self.say_if("revocation endpoint", "revocationURL", entry.revocation_url.clone());
+        if !entry.revocation_gone.is_empty() {
+            let codes = entry.revocation_gone.join(", ");
+            self.say(
+                "a token is gone",
+                "revocationGone",
+                format!("where it says {codes} there"),
+            );
+        }
         if !entry.more_token_hosts.is_empty() {
             let hosts = entry.more_token_hosts.join(", ");
             self.say("also its own", "moreTokenHosts", hosts);
@@ -250,6 +254,14 @@ impl Told<'_> {
         if entry.scope_separator.as_str() != " " {
             self.say("between scopes", "scopeSeparator", "a comma");
         }
+        self.say_if(
+            "names its server",
+            "codeServer",
+            entry
+                .code_server
+                .as_ref()
+                .map(|name| format!("in the parameter {name} of the authorization response; a code goes to no other")),
+        );
         if !entry.mechanisms.is_empty() {
             let mechanisms: Vec<_> = entry.mechanisms.iter().map(|mechanism| mechanism.as_str()).collect();
             self.say("SASL", "mechanisms", mechanisms.join(", "));
@@ -289,10 +301,6 @@ impl Told<'_> {
                 .throttled_for
                 .map(|period| format!("{period} where it does not say how long")),
         );
-        if refresh.same_access_token == SameAccessToken::Success {
-            let text = "the same access token may come back, and that is no failure";
-            self.say("a refresh", "refresh.sameAccessToken", text);
-        }
         self.refresh_token();
     }
 

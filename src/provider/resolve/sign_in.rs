@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::parameters::Values;
-use super::{Provider, ResolveError, parse_url};
+use super::{Provider, ResolveError, UrlProblem, parse_url};
 use crate::api::{EmailAssetSpec, Grant, OAuth2};
 use crate::provider::catalogue::{Catalogue, EntryIdentity, EntryTenancy, Place};
+use crate::provider::discovered::Discovered;
 use crate::provider::hosts::Authority;
 use crate::provider::sign_in::{
-    AccountClaim, Counts, Identity, LOOPBACK, OWN_PARAMETERS, SignIn, Tenancy, Tenant, is_uuid,
+    AccountClaim, CodeServer, Counts, Identity, LOOPBACK, NamesIssuer, OWN_PARAMETERS, SignIn, Tenancy, Tenant, is_uuid,
 };
 
 const AUTHORIZATION_URL: &str = "spec.oauth2.authorizationURL";
@@ -34,6 +35,8 @@ pub(super) struct Known<'a> {
     pub(super) refresh_url: &'a Url,
     /// The scopes of the access token.
     pub(super) scopes: &'a [String],
+    /// What the issuer's metadata tell.
+    pub(super) discovered: Option<&'a Discovered>,
 }
 
 /// Puts together how a person signs in; empty for a grant that begins without one.
@@ -62,7 +65,8 @@ pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catal
         device_code_without_secret: device_code_without_secret.flatten(),
         parameters: parameters(oauth2, host, &scopes),
         scope_separator: host.map(|host| host.entry.scope_separator).unwrap_or_default(),
-        names_issuer: host.map(|host| host.entry.names_issuer).unwrap_or_default(),
+        names_issuer: names_issuer(host, authorization_url.as_ref(), known),
+        code_server: host.and_then(|host| code_server(host, known.token_url)),
         loopback_host: host
             .and_then(|host| host.entry.loopback_host.clone())
             .unwrap_or_else(|| LOOPBACK.to_owned()),
@@ -76,18 +80,34 @@ pub(super) fn sign_in(spec: &EmailAssetSpec, known: Known<'_>, catalogue: &Catal
     })
 }
 
+fn code_server(host: Provider<'_>, token_url: &Url) -> Option<CodeServer> {
+    let asked = Authority::of(token_url);
+    let others = host.entry.token_hosts().into_iter().filter(|other| *other != asked);
+    let others = others
+        .filter_map(|other| {
+            let (parameter, value) = host.entry.choice_of_host(&other)?;
+            let setting = format!("spec.oauth2.parameters.{parameter} to {value}");
+            Some((other, setting))
+        })
+        .collect();
+    Some(CodeServer {
+        parameter: host.entry.code_server.clone()?,
+        asked,
+        others,
+    })
+}
+
 /// The spec's own, or the entry's while the code would go to the entry's own token endpoint.
 fn authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, ResolveError> {
     if let Some(own) = &oauth2.authorization_url {
         let url = parse_url(AUTHORIZATION_URL, own)?;
-        let sets = |name: &str| OWN_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name));
-        if url.query_pairs().any(|(name, _)| sets(&name)) {
-            return Err(ResolveError::BadUrl {
-                field: AUTHORIZATION_URL,
-                problem: "its query has a parameter that the sign-in sets by itself",
-            });
-        }
-        return Ok(url);
+        return without_our_parameters(url);
+    }
+    if let Some(found) = known.discovered {
+        let url = found.authorization_url.clone();
+        let url =
+            url.ok_or_else(|| not_in_metadata(found, AUTHORIZATION_URL, oauth2.grant, "authorization endpoint"))?;
+        return without_our_parameters(url);
     }
     let template = known
         .at_home
@@ -102,9 +122,46 @@ fn authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, ResolveEr
     }
 }
 
+/// An authorization endpoint may have a query, which the sign-in must not contradict.
+fn without_our_parameters(url: Url) -> Result<Url, ResolveError> {
+    let sets = |name: &str| OWN_PARAMETERS.iter().any(|own| own.eq_ignore_ascii_case(name));
+    if url.query_pairs().any(|(name, _)| sets(&name)) {
+        return Err(ResolveError::BadUrl {
+            field: AUTHORIZATION_URL,
+            problem: UrlProblem("its query has a parameter that the sign-in sets by itself"),
+        });
+    }
+    Ok(url)
+}
+
+fn not_in_metadata(found: &Discovered, field: &'static str, grant: Grant, what: &'static str) -> ResolveError {
+    ResolveError::NotInMetadata {
+        field,
+        grant: grant.as_str(),
+        what,
+        issuer: found.issuer.clone(),
+    }
+}
+
+/// The entry's word while the person is sent to its own host; the issuer's while the person is sent where its metadata say.
+fn names_issuer(host: Option<Provider<'_>>, authorization_url: Option<&Url>, known: Known<'_>) -> NamesIssuer {
+    if let Some(host) = host {
+        return host.entry.names_issuer;
+    }
+    let told = known
+        .discovered
+        .filter(|found| authorization_url.is_some() && found.authorization_url.as_ref() == authorization_url);
+    told.map(|found| found.names_issuer).unwrap_or_default()
+}
+
 fn device_authorization_url(oauth2: &OAuth2, known: Known<'_>) -> Result<Url, ResolveError> {
     if let Some(own) = &oauth2.device_authorization_url {
         return parse_url(DEVICE_AUTHORIZATION_URL, own);
+    }
+    if let Some(found) = known.discovered {
+        let url = found.device_authorization_url.clone();
+        let what = "device authorization endpoint";
+        return url.ok_or_else(|| not_in_metadata(found, DEVICE_AUTHORIZATION_URL, oauth2.grant, what));
     }
     let template = known
         .at_home
@@ -154,13 +211,13 @@ fn identity(oauth2: &OAuth2, known: Known<'_>, catalogue: &Catalogue) -> Result<
     }
 }
 
-/// A server outside the catalogue, whose issuer the author of the spec vouches for.
-fn own_identity(issuer: &str, catalogue: &Catalogue) -> Result<Identity, ResolveError> {
+/// An issuer that may be asked about itself: one that is no provider's of the catalogue.
+pub(super) fn check_issuer(issuer: &str, catalogue: &Catalogue) -> Result<(), ResolveError> {
     let url = parse_url(ISSUER, issuer)?;
     if url.query().is_some() {
         return Err(ResolveError::BadUrl {
             field: ISSUER,
-            problem: "an issuer has no query (?)",
+            problem: UrlProblem("an issuer has no query (?)"),
         });
     }
     let host = Authority::of(&url);
@@ -173,6 +230,12 @@ fn own_identity(issuer: &str, catalogue: &Catalogue) -> Result<Identity, Resolve
             provider: key.to_owned(),
         });
     }
+    Ok(())
+}
+
+/// A server outside the catalogue, whose issuer the author of the spec vouches for.
+fn own_identity(issuer: &str, catalogue: &Catalogue) -> Result<Identity, ResolveError> {
+    check_issuer(issuer, catalogue)?;
     let claim = |claim: &str, when| AccountClaim {
         claim: claim.to_owned(),
         when,

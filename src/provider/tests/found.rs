@@ -107,7 +107,7 @@ fn whoever_names_a_server_gets_that_one() {
     let issuer = json!({"issuer": "https://id.example.com"});
     let message = refused(None, issuer, json!({"email": "jane@gmail.com"}));
     assert!(
-        message.starts_with("spec needs a provider or a token endpoint"),
+        message.starts_with("the endpoints of https://id.example.com are not known yet"),
         "{message}"
     );
     let other = resolve(
@@ -135,11 +135,11 @@ fn overrides_hold_for_a_provider_that_was_found() {
 }
 
 #[test]
-fn a_server_of_ones_own_needs_its_token_endpoint() {
-    let message = refused(Some("keycloak"), json!({"issuer": "https://id.example.com"}), json!({}));
+fn a_server_of_ones_own_needs_its_issuer_or_its_token_endpoint() {
+    let message = refused(Some("keycloak"), json!({}), json!({}));
     assert!(
         message.starts_with(
-            "spec.oauth2.tokenURL is missing: the endpoints of provider keycloak are at a server of your own"
+            "spec.oauth2.issuer is missing: the endpoints of provider keycloak are at a server of your own"
         ),
         "{message}"
     );

@@ -209,3 +209,34 @@ fn one_secret_with_client_and_seed_gets_one_command_for_all_hosts() {
         "{message}"
     );
 }
+
+/// Invariant 11: whoever may edit an asset, and make Secrets, does not have a stored grant "given back" to a server of theirs.
+#[test]
+fn a_stored_grant_is_given_back_only_where_it_is_from() {
+    let with = |more: Value| {
+        let mut oauth2 = json!({"tokenURL": "https://id.example.com:8443/token"});
+        json_patch::merge(&mut oauth2, &more);
+        resolve(&spec(None, oauth2, json!({})), catalogue()).unwrap()
+    };
+    for (url, allowed) in [
+        ("https://id.example.com:8443/revoke", true),
+        ("https://ID.example.com:8443/other/revoke", true),
+        ("https://id.example.com/revoke", false),
+        ("https://id.example.com.evil.example:8443/revoke", false),
+        ("https://evil.example/id.example.com:8443/revoke", false),
+    ] {
+        let endpoints = with(json!({"revocationURL": url}));
+        assert_eq!(check_giving_back(&endpoints).is_ok(), allowed, "{url}");
+    }
+    // A token endpoint of theirs beside the refresh endpoint that the grant is bound to makes no difference.
+    let endpoints = with(json!({
+        "tokenURL": "https://evil.example/token", "refreshURL": "https://id.example.com:8443/token",
+        "revocationURL": "https://evil.example/revoke",
+    }));
+    assert_eq!(
+        check_giving_back(&endpoints).unwrap_err().to_string(),
+        "spec.oauth2.revocationURL is at evil.example, and the refresh token of this asset is sent only to id.example.com:8443, where it is redeemed, and to \
+         hosts of the provider in use: set it to an endpoint there, or leave it out and set grantDeletionPolicy to Delete"
+    );
+    assert_eq!(check_giving_back(&google()), Ok(()));
+}

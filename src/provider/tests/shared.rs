@@ -11,7 +11,7 @@ fn under(provider: Value, grant: Grant) -> Endpoints {
     asset.provider_ref = Some(crate::api::NameRef {
         name: "corp".to_owned(),
     });
-    resolve_under("corp", &provider.under(&asset), catalogue()).unwrap()
+    resolve_under("corp", &provider.under(&asset), catalogue(), None).unwrap()
 }
 
 fn own_server() -> Value {

@@ -570,3 +570,23 @@ fn a_new_provider_of_sign_ins_is_a_matter_of_data() {
         "tokens only"
     );
 }
+
+#[test]
+fn an_answer_that_names_another_data_centre_is_told_from_one_that_names_a_stranger() {
+    let asset = json!({"grant": "AuthorizationCode", "refreshTokenSecretRef": null, "parameters": {"region": "eu"}});
+    let endpoints = resolve(&spec(Some("zoho"), asset, json!({})), catalogue()).unwrap();
+    let server = endpoints.sign_in.code_server.unwrap();
+    assert_eq!(server.parameter, "accounts-server");
+    assert_eq!(server.check("https://accounts.zoho.eu"), Ok(()));
+    let place = |setting: &str| Err(ForAnother::Place(format!("spec.oauth2.parameters.region to {setting}")));
+    assert_eq!(server.check("https://accounts.zoho.in"), place("in"));
+    assert_eq!(server.check("https://accounts.zoho.com.au"), place("au"));
+    assert_eq!(
+        server.check("https://accounts.zoho.eu.evil.example"),
+        Err(ForAnother::Stranger)
+    );
+    assert_eq!(server.check("https://oauth2.googleapis.com"), Err(ForAnother::Stranger));
+    let google = json!({"grant": "AuthorizationCode", "refreshTokenSecretRef": null});
+    let google = resolve(&spec(Some("google"), google, json!({})), catalogue()).unwrap();
+    assert_eq!(google.sign_in.code_server, None);
+}

@@ -4,8 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use url::Url;
 
 use super::rig::{CODE, PUBLIC, back, keys, offer, parameter, replica, start};
+use crate::provider::Authority;
 use crate::signin::{
-    Offer, SignInRefusal, SignedIn,
+    CodeServer, Offer, SignInRefusal, SignedIn,
     browser::BrowserId,
     ended::{Ended, Outcome, Telling},
     state::{LIFE, State},
@@ -170,6 +171,69 @@ async fn another_providers_answer_is_refused() {
         (400, "The answer does not name the right provider")
     );
     assert!(server.desk.handed().is_empty());
+}
+
+/// Zoho's way: the answer names the data centre of the account (`accounts-server`). A made-up answer must lead no code and no client secret anywhere.
+#[tokio::test]
+async fn a_code_for_another_server_of_the_provider_goes_to_none() {
+    let host = |host: &str| Authority::parse(&format!("{host}:443")).unwrap();
+    let zoho = Offer {
+        code_server: Some(CodeServer {
+            parameter: "accounts-server".to_owned(),
+            asked: host("accounts.zoho.eu"),
+            others: vec![(
+                host("accounts.zoho.in"),
+                "spec.oauth2.parameters.region to in".to_owned(),
+            )],
+        }),
+        ..offer()
+    };
+    let server = start().await;
+    server.desk.offers(zoho.clone());
+    let press = async |named: &[&str]| {
+        let mut browser = server.browser();
+        let leave = server.press(&mut browser, &zoho).await;
+        let named = named.iter().map(|named| ("accounts-server", *named));
+        let with: Vec<_> = [("code", CODE)].into_iter().chain(named).collect();
+        (browser, back(&leave, &with))
+    };
+    for strangers in [
+        &["https://evil.example"][..],
+        &["https://accounts.zoho.eu@evil.example"],
+        &["https://accounts.zoho.eu.evil.example"],
+        &["https://accounts.zoho.eu:8443"],
+        &["http://accounts.zoho.eu"],
+        &["accounts.zoho.eu"],
+        &["https://accounts.zoho.eu", "https://evil.example"],
+    ] {
+        let (mut browser, path) = press(strangers).await;
+        let page = browser.get(&path).await;
+        assert_eq!(
+            page.title(),
+            "The answer does not name the right provider",
+            "{strangers:?}"
+        );
+    }
+    assert!(server.desk.handed().is_empty() && server.desk.refusals().is_empty());
+
+    let (mut browser, path) = press(&["https://accounts.zoho.in"]).await;
+    let page = browser.come_back(&path).await;
+    assert!(page.says("set spec.oauth2.parameters.region to in"), "{}", page.body);
+    let [(_, _, noted)] = server.desk.refusals().try_into().unwrap();
+    let SignInRefusal::Failed { message } = noted else {
+        panic!("{noted:?}")
+    };
+    assert!(
+        message.contains("than accounts.zoho.eu, which this asset asks"),
+        "{message}"
+    );
+    assert!(server.desk.handed().is_empty());
+
+    for right in [&["https://accounts.zoho.eu"][..], &["https://ACCOUNTS.zoho.eu/"], &[]] {
+        let (mut browser, path) = press(right).await;
+        browser.come_back(&path).await;
+    }
+    assert_eq!(server.desk.handed().len(), 3);
 }
 
 #[tokio::test]

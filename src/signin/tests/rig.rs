@@ -123,6 +123,7 @@ pub(super) fn offer() -> Offer {
         callback_key: "google".to_owned(),
         issuer: Some("https://accounts.google.com".to_owned()),
         names_issuer: NamesIssuer::Perhaps,
+        code_server: None,
         request: Ok(Url::parse(
             "https://accounts.google.com/o/oauth2/v2/auth?client_id=1234&scope=https%3A%2F%2Fmail.google.com%2F%20openid&access_type=offline&login_hint=support%40example.com",
         )

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use emailasset::api::ConditionType::{Authorized, Ready};
 use emailasset::api::EmailAsset;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{
     Action, Browser, Fault, Match, SignInStage, Stage, condition, free_address, mailbox, sign_in, until, wait_for,
@@ -20,7 +20,7 @@ async fn a_code_is_asked_for_on_request_entered_in_a_browser_and_the_asset_is_re
         .wait_for_condition("device", Ready, "False", "SignInRequired")
         .await;
     assert!(sign_in(&asset)["userCode"].is_null(), "not before somebody asks for it");
-    let [verification_url, user_code] = request_code(&stage, "device", "now").await;
+    let [verification_url, user_code] = stage.request_code("device", "now").await;
     let asset = stage.assets.get("device").await.unwrap();
     let (_, _, message) = condition(&asset, Ready).unwrap();
     assert!(
@@ -45,7 +45,7 @@ async fn the_wrong_account_does_not_come_in_by_a_code_either() {
     let stage = SignInStage::join().await;
     stage.server.add_person("eve@example.com").await;
     device_asset(&stage, "device-wrong").await;
-    let [verification_url, user_code] = request_code(&stage, "device-wrong", "now").await;
+    let [verification_url, user_code] = stage.request_code("device-wrong", "now").await;
     let browser = Browser::open().await;
     browser.enter_device_code(&verification_url, &user_code).await;
     browser.sign_in_as("eve@example.com").await;
@@ -61,7 +61,7 @@ async fn the_wrong_account_does_not_come_in_by_a_code_either() {
 async fn a_declined_code_is_said_and_not_asked_about_again() {
     let stage = SignInStage::join().await;
     device_asset(&stage, "device-declined").await;
-    let [verification_url, user_code] = request_code(&stage, "device-declined", "now").await;
+    let [verification_url, user_code] = stage.request_code("device-declined", "now").await;
     Browser::open()
         .await
         .decline_device_code(&verification_url, &user_code)
@@ -72,7 +72,7 @@ async fn a_declined_code_is_said_and_not_asked_about_again() {
     let asset = stage.assets.get("device-declined").await.unwrap();
     assert!(sign_in(&asset)["userCode"].is_null());
     // The next value asks for the next code.
-    let [_, next] = request_code(&stage, "device-declined", "again").await;
+    let [_, next] = stage.request_code("device-declined", "again").await;
     assert_ne!(next, user_code);
 }
 
@@ -81,7 +81,7 @@ async fn a_code_that_nobody_enters_runs_out_and_the_server_is_left_alone() {
     let stage = SignInStage::alone("device-expiry").await;
     stage.server.set_device_code_lifetime(6).await;
     device_asset(&stage, "unentered").await;
-    request_code(&stage, "unentered", "now").await;
+    stage.request_code("unentered", "now").await;
     let asset = wait_for(&stage.assets, "unentered", "its code is gone", |asset| {
         sign_in(asset)["userCode"].is_null()
     })
@@ -99,7 +99,7 @@ async fn the_interval_is_obeyed_and_slow_down_makes_it_longer() {
     let stage = SignInStage::alone("device-interval").await;
     stage.server.set_device_interval(2).await;
     device_asset(&stage, "patient").await;
-    request_code(&stage, "patient", "now").await;
+    stage.request_code("patient", "now").await;
     wait_for_polls(&stage, 2).await;
     let slower = stage
         .server
@@ -130,7 +130,7 @@ async fn the_interval_is_obeyed_across_restarts_and_the_code_goes_on_being_good(
     let pages = free_address();
     let mut operator = stage.operator_with_sign_in(pages, pages, &[]).await;
     device_asset(&stage, "restarted").await;
-    let [verification_url, user_code] = request_code(&stage, "restarted", "now").await;
+    let [verification_url, user_code] = stage.request_code("restarted", "now").await;
     for round in 1..=2 {
         wait_for_polls(&stage, round).await;
         operator.kill().await;
@@ -154,19 +154,6 @@ async fn device_asset(stage: &Stage, asset: &str) -> EmailAsset {
     stage
         .apply(&stage.sign_in_manifest(asset, "DeviceCode", &json!({})))
         .await
-}
-
-/// Asks for a code by annotation; where to enter it, and the code.
-async fn request_code(stage: &Stage, asset: &str, value: &str) -> [String; 2] {
-    let asked = |asset: &EmailAsset| {
-        let handled = asset.status.as_ref().and_then(|status| status.handled_requests.clone());
-        handled.and_then(|handled| handled.sign_in).as_deref() == Some(value) && sign_in(asset)["userCode"].is_string()
-    };
-    stage.request_sign_in(asset, value).await;
-    let asset = wait_for(&stage.assets, asset, "there is a code", asked).await;
-    let sign_in = sign_in(&asset);
-    let text = |value: &Value| value.as_str().expect("text").to_owned();
-    [text(&sign_in["verificationURL"]), text(&sign_in["userCode"])]
 }
 
 /// When the server was polled, in milliseconds.

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::support::{
-    Browser, Cluster, LOOPBACK_REDIRECT, SignInStage, Twist, mailbox, note_secret, random_suffix, sign_in, wait_for,
-    wait_until_gone,
+    Browser, Cluster, LOOPBACK_REDIRECT, SignInStage, Stage, Twist, mailbox, note_secret, random_suffix, sign_in,
+    wait_for, wait_until_gone,
 };
 
 #[tokio::test]
@@ -176,7 +176,7 @@ async fn garbage_in_a_response_changes_nothing_and_is_deleted() {
 }
 
 /// What the plugin does: a sign-in with the authorization request of the status and a redirect URI of its own.
-async fn respond(stage: &SignInStage, asset: &str, account: &str) -> Value {
+pub(crate) async fn respond(stage: &Stage, asset: &str, account: &str) -> Value {
     let shown = stage.assets.get(asset).await.unwrap();
     let uid = shown.metadata.uid.clone().unwrap();
     let request = sign_in(&shown)["authorizationRequest"]
@@ -226,7 +226,7 @@ fn grant_time(asset: &EmailAsset) -> Option<String> {
 }
 
 /// Makes the Secret and waits until it is gone again.
-async fn plant(stage: &SignInStage, asset: &str, data: &Value) {
+pub(crate) async fn plant(stage: &Stage, asset: &str, data: &Value) {
     let name = format!("response-{}", random_suffix());
     let secret: Secret = serde_json::from_value(json!({
         "metadata": {"name": name, "annotations": {"emailasset.dev/for": asset}},

@@ -418,6 +418,22 @@ impl AuthorizationServer {
     }
 
     /// Ends all faults, and lets all requests go on that one holds.
+    /// Serves this page in place of what is there, whoever asks.
+    pub(crate) async fn serve_page(&self, path: &str, page: &Action) {
+        self.post::<Value>("pages", json!({"path": path, "page": page})).await;
+    }
+
+    /// How often a path was asked for.
+    pub(crate) async fn asked(&self, path: &str) -> u64 {
+        let asked: Value = self.post("asked", json!({"path": path})).await;
+        asked["times"].as_u64().expect("a count")
+    }
+
+    /// Waits until a path was asked for so often.
+    pub(crate) async fn wait_until_asked(&self, path: &str, times: u64) {
+        self.wait("asked", json!({"path": path, "times": times})).await;
+    }
+
     pub(crate) async fn clear_faults(&self) {
         self.post::<Value>("faults/clear", json!({})).await;
     }
@@ -498,7 +514,7 @@ impl AuthorizationServer {
     }
 }
 
-fn http_client() -> Client {
+pub(super) fn http_client() -> Client {
     let authority = Certificate::from_pem(Certificates::shared().authority_pem.as_bytes()).expect("a certificate");
     Client::builder()
         .tls_certs_only([authority])

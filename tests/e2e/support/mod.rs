@@ -2,6 +2,7 @@
 //!
 //! - [`Cluster`]: etcd, kube-apiserver and kube-controller-manager; one for all tests of a run, a namespace for each.
 //! - [`AuthorizationServer`]: oidc-provider over TLS, with its faults and counters.
+//! - [`Realm`]: a realm at Keycloak. [`Glewlwyd`]: a server that says nothing of its errors. Both only in the tests of `make test-servers`.
 //! - [`Browser`]: headless Chromium, with hands for the pages of the authorization server.
 //! - [`Operator`]: the operator's process, and signals to it.
 //! - [`Deployed`]: what `deploy/` installs, and the operator as its Deployment would start it.
@@ -10,7 +11,7 @@
 //!
 //! Everything lives in one folder per run below `target/tmp/e2e`, which is kept until the next run for a look at the
 //! logs. No part outlives the test process, however that ends: the cluster and the authorization server end with their
-//! standard input, the operator by the kernel's parent-death signal.
+//! standard input, Keycloak and glewlwyd by a shell that waits for the end of its own, the operator by the kernel's parent-death signal.
 
 #![allow(
     dead_code,
@@ -24,6 +25,9 @@ mod browser;
 mod certificates;
 mod cluster;
 mod deploy;
+mod glewlwyd;
+mod guarded;
+mod keycloak;
 #[path = "../../leaks/search.rs"]
 pub(crate) mod leaks;
 mod measurements;
@@ -43,6 +47,8 @@ pub(crate) use browser::Browser;
 pub(crate) use certificates::Certificates;
 pub(crate) use cluster::Cluster;
 pub(crate) use deploy::{Deployed, apply_deployment};
+pub(crate) use glewlwyd::{Glewlwyd, Reuse};
+pub(crate) use keycloak::Realm;
 pub(crate) use measurements::{Table, record};
 pub(crate) use operator::{Operator, OperatorOptions};
 pub(crate) use run::{free_address, note_secret, random_suffix, run_directory};

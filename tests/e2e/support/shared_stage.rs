@@ -68,6 +68,15 @@ impl SharedStage {
         }
     }
 
+    /// Ends this stage's operator and starts another.
+    pub(crate) async fn restart(&mut self) {
+        let operator = Arc::get_mut(&mut self.operator).expect("a stage that one test has for itself");
+        operator.terminate();
+        assert!(operator.wait().await.success());
+        let listen = self.listen.to_string();
+        self.operator = Arc::new(self.stage.operator_with(&["--listen", &listen], &[]).await);
+    }
+
     /// What Prometheus would read.
     pub(crate) async fn metrics(&self) -> String {
         let answer = reqwest::get(format!("http://{}/metrics", self.listen)).await;

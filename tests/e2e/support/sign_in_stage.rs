@@ -236,6 +236,20 @@ impl Stage {
             .expect("an annotation can be set");
     }
 
+    /// Asks for a code by annotation; where to enter it, and the code.
+    pub(crate) async fn request_code(&self, asset: &str, value: &str) -> [String; 2] {
+        let asked = |asset: &EmailAsset| {
+            let handled = asset.status.as_ref().and_then(|status| status.handled_requests.clone());
+            handled.and_then(|handled| handled.sign_in).as_deref() == Some(value)
+                && sign_in(asset)["userCode"].is_string()
+        };
+        self.request_sign_in(asset, value).await;
+        let asset = wait_for(&self.assets, asset, "there is a code", asked).await;
+        let sign_in = sign_in(&asset);
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        [text(&sign_in["verificationURL"]), text(&sign_in["userCode"])]
+    }
+
     /// Waits until an Event about the asset has this reason; what it says.
     pub(crate) async fn wait_for_event(&self, asset: &str, reason: &str) -> String {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);

@@ -83,6 +83,20 @@ impl Stage {
         }
     }
 
+    /// The same stage for objects of another namespace; operators are this stage's own business.
+    pub(crate) fn in_namespace(&self, namespace: &str) -> Self {
+        Self {
+            cluster: self.cluster,
+            namespace: namespace.to_owned(),
+            server: self.server.for_this_test(),
+            assets: Api::namespaced(self.client.clone(), namespace),
+            secrets: Api::namespaced(self.client.clone(), namespace),
+            client: self.client.clone(),
+            spool: self.spool.clone(),
+            kubeconfig: self.kubeconfig.clone(),
+        }
+    }
+
     /// An operator with this stage's spool.
     pub(crate) async fn operator(&self) -> Operator {
         self.operator_with(&[], &[]).await
@@ -145,15 +159,19 @@ impl Stage {
         operator
     }
 
-    /// Makes or changes a Secret that people write.
+    /// Makes or changes a Secret that people write, for this stage's authorization server.
     pub(crate) async fn put_secret(&self, name: &str, data: &Value) {
+        self.put_secret_for(&self.host(), name, data).await;
+    }
+
+    /// The same, for another server.
+    pub(crate) async fn put_secret_for(&self, hosts: &str, name: &str, data: &Value) {
         for secret in ["refresh_token", "client_secret"]
             .iter()
             .filter_map(|key| data[key].as_str())
         {
             note_secret(secret);
         }
-        let hosts = self.host();
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"name": name, "annotations": {"emailasset.dev/hosts": hosts}},

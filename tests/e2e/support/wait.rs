@@ -67,6 +67,14 @@ pub(crate) async fn until<T, F>(what: &str, ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
+    until_within(LIMIT, what, ask).await
+}
+
+/// The same with a limit of its own.
+pub(super) async fn until_within<T, F>(limit: Duration, what: &str, ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
     let asking = async {
         let mut pause = tokio::time::interval(Duration::from_millis(20));
         loop {
@@ -76,9 +84,9 @@ where
             }
         }
     };
-    tokio::time::timeout(LIMIT, asking)
+    tokio::time::timeout(limit, asking)
         .await
-        .unwrap_or_else(|_| panic!("not so within {LIMIT:?}: {what}"))
+        .unwrap_or_else(|_| panic!("not so within {limit:?}: {what}"))
 }
 
 /// A broken watch is tried again soon: tests break it on purpose, and wait for what comes after.

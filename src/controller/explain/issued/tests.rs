@@ -10,8 +10,14 @@ use crate::{
 
 const START: &str = "2026-11-25T10:00:00Z";
 
-fn endpoints(grant: &str) -> Endpoints {
-    let spec = json!({"email": "support@example.com", "oauth2": {"grant": grant, "tokenURL": "https://id.example.com/token", "clientCredentialsRef": {"name": "c"}}});
+/// Those of a server that nothing is known about.
+fn endpoints(grant: Grant) -> Endpoints {
+    at(&json!({"oauth2": {"grant": grant.as_str(), "tokenURL": "https://id.example.com/token"}}))
+}
+
+fn at(more: &serde_json::Value) -> Endpoints {
+    let mut spec = json!({"email": "support@example.com", "oauth2": {"clientCredentialsRef": {"name": "c"}}});
+    json_patch::merge(&mut spec, more);
     resolve(&serde_json::from_value(spec).unwrap(), Catalogue::built_in().unwrap()).unwrap()
 }
 
@@ -34,7 +40,16 @@ fn refusal(class: Class, cause: Cause, code: &str) -> Refusal {
 
 /// What is said so long after the first failure, of which the status tells; none: this is the first.
 fn said(grant: Grant, refusal: &Refusal, before: Before, failing_for: Option<SignedDuration>) -> Failure {
-    let endpoints = endpoints(grant.as_str());
+    said_at(&endpoints(grant), grant, refusal, before, failing_for)
+}
+
+fn said_at(
+    endpoints: &Endpoints,
+    grant: Grant,
+    refusal: &Refusal,
+    before: Before,
+    failing_for: Option<SignedDuration>,
+) -> Failure {
     let names = Names {
         email: "support@example.com".to_owned(),
         client: "helpdesk/mail-client".to_owned(),
@@ -54,7 +69,7 @@ fn said(grant: Grant, refusal: &Refusal, before: Before, failing_for: Option<Sig
     let question = Question {
         redeem: &redeem,
         names: &names,
-        endpoints: &endpoints,
+        endpoints,
         past: &Past::default(),
         situation: &Situation::default().with(Some(Circumstance::NoPerson)),
         grant_lives: false,
@@ -73,12 +88,28 @@ fn a_permission_that_was_just_given_gets_time_to_spread() {
     let unauthorized = refusal(Class::AdminConfig, Cause::UnauthorizedClient, "unauthorized_client");
     let denied = refusal(Class::Reauthorize, Cause::AccessDenied, "access_denied");
     for refusal in [&unauthorized, &denied] {
-        for (grant, hours) in [(Grant::JwtBearer, 24), (Grant::ClientCredentials, 1)] {
+        let google = json!({"provider": "google-service-account", "oauth2": {"grant": "JWTBearer"}});
+        let entra = json!({"provider": "microsoft-app", "oauth2": {"grant": "ClientCredentials", "parameters": {"tenant": "contoso.com"}}});
+        for (endpoints, grant, hours) in [
+            (at(&google), Grant::JwtBearer, 24),
+            (at(&entra), Grant::ClientCredentials, 1),
+            (endpoints(Grant::JwtBearer), Grant::JwtBearer, 24),
+            (endpoints(Grant::ClientCredentials), Grant::ClientCredentials, 1),
+            // Not a number of ours, but the catalogue's.
+            (
+                Endpoints {
+                    propagation_grace: Some(SignedDuration::from_hours(3)),
+                    ..at(&entra)
+                },
+                Grant::ClientCredentials,
+                3,
+            ),
+        ] {
             for since in [
                 None,
                 Some(SignedDuration::from_hours(hours) - SignedDuration::from_secs(1)),
             ] {
-                let failure = said(grant, refusal, Before::Nothing, since);
+                let failure = said_at(&endpoints, grant, refusal, Before::Nothing, since);
                 assert_eq!((failure.class, failure.reason), (FailureClass::Retry, Reason::Retrying));
                 assert!(
                     failure
@@ -88,7 +119,13 @@ fn a_permission_that_was_just_given_gets_time_to_spread() {
                     failure.message
                 );
             }
-            let failure = said(grant, refusal, Before::Nothing, Some(SignedDuration::from_hours(hours)));
+            let failure = said_at(
+                &endpoints,
+                grant,
+                refusal,
+                Before::Nothing,
+                Some(SignedDuration::from_hours(hours)),
+            );
             assert_eq!(failure.class, FailureClass::AdminConfig, "{}", failure.message);
             assert!(
                 failure.message.ends_with("Nobody has to sign in."),

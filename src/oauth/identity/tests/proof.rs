@@ -351,17 +351,33 @@ async fn metadata_say_what_sign_in_needs() {
         .await
         .unwrap();
     assert_eq!(found.names_issuer, crate::provider::NamesIssuer::Always);
+    assert_eq!(
+        found.endpoints,
+        Err(crate::provider::UnusableMetadata::NoTokenEndpoint),
+        "keys are all that a proof needs"
+    );
     assert_eq!(found.scopes_supported, ["openid", "email"]);
     let little = json!({
         "issuer": issuer.url(""), "jwks_uri": "http://id.example.com/keys", "userinfo_endpoint": 1,
         "authorization_response_iss_parameter_supported": "true", "scopes_supported": "openid",
     });
     issuer.page(METADATA, &little);
-    let found = discover(&client(), &issuer.url(""), question.certificate_authority.as_ref())
+    let client = client();
+    let found = discover(&client, &issuer.url(""), question.certificate_authority.as_ref())
         .await
         .unwrap();
     assert_eq!((found.keys_url, found.userinfo_url), (None, None), "https only");
     assert_eq!(found.names_issuer, crate::provider::NamesIssuer::Perhaps);
+    let mut whole = issuer.metadata("");
+    whole["token_endpoint"] = json!(issuer.url("/token"));
+    issuer.page(METADATA, &whole);
+    let question = question.certificate_authority.as_ref();
+    let kept = discover(&client, &issuer.url(""), question).await.unwrap();
+    assert!(kept.endpoints.is_err(), "what was read in the last minutes will do");
+    let anew = discover_anew(&client, &issuer.url(""), question).await.unwrap();
+    let found = anew.endpoints.unwrap();
+    assert_eq!(found.token_url.as_str(), issuer.url("/token"));
+    assert_eq!(found.names_issuer, crate::provider::NamesIssuer::Always);
     for issuer in [
         "http://id.example.com",
         "id.example.com",
@@ -369,7 +385,7 @@ async fn metadata_say_what_sign_in_needs() {
         "https://id.example.com#x",
     ] {
         assert_eq!(
-            discover(&client(), issuer, None).await,
+            discover(&client, issuer, None).await,
             Err(Undiscovered::NoUrl),
             "{issuer}"
         );
@@ -418,7 +434,7 @@ async fn documents_are_bounded_in_size_and_time() {
         ),
         (
             Step::Answer(response("302 Found", "Location: /other\r\n", "")),
-            "localhost answered with HTTP 302. Check",
+            "localhost answered with HTTP 302, a redirect",
         ),
     ] {
         let settings = match step {
@@ -445,6 +461,11 @@ async fn an_issuer_on_loopback_is_refused_as_a_token_endpoint_is() {
     let token = issuer.token(&claims_with(&issuer.url(""), json!({})));
     let found = prove(&guarded, &question, &answer(Some(&token))).await.unwrap_err();
     assert!(found.to_string().contains("off limits"), "{found}");
+    let found = discover_anew(&guarded, &issuer.url(""), question.certificate_authority.as_ref())
+        .await
+        .unwrap_err();
+    assert!(found.to_string().contains("off limits"), "{found}");
+    assert!(!found.is_temporary(), "somebody must correct it");
     assert_eq!(*issuer.server.connections.lock().unwrap(), 0);
 }
 

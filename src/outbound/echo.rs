@@ -31,7 +31,7 @@ impl SecretsInPlay {
 
     /// Whether `text` shares 16 bytes in a row with a secret: plain, URL-encoded, or anywhere inside base64 of either alphabet.
     #[must_use]
-    pub(super) fn leak_into(&self, text: &str) -> bool {
+    pub(crate) fn leak_into(&self, text: &str) -> bool {
         let texts = [text.as_bytes().to_vec(), percent_decoded(text)];
         self.0
             .iter()
@@ -41,7 +41,7 @@ impl SecretsInPlay {
 
     /// As [`Self::leak_into`], for the plain form only: cheap enough for every answer.
     #[must_use]
-    pub(super) fn leak_plainly_into(&self, text: &str) -> bool {
+    pub(crate) fn leak_plainly_into(&self, text: &str) -> bool {
         self.0
             .iter()
             .any(|secret| shares(text.as_bytes(), secret.expose_secret().as_bytes()))

@@ -70,11 +70,11 @@ impl CaBundle {
     }
 
     /// SHA-256 over the certificates: equal for equal bundles, whatever text is around them.
-    pub(super) const fn fingerprint(&self) -> [u8; 32] {
+    pub(crate) const fn fingerprint(&self) -> [u8; 32] {
         self.fingerprint
     }
 
-    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
 }

@@ -9,7 +9,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
 /// Whether connections to loopback, link-local and metadata addresses are allowed.
@@ -33,7 +32,7 @@ const METADATA_V6: [Ipv6Addr; 2] = [
     Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),  // Google
 ];
 
-/// Whether an address is one that no token endpoint has: loopback, link-local, unspecified, multicast, broadcast or metadata,
+/// Whether an address is one that no server of a provider has: loopback, link-local, unspecified, multicast, broadcast or metadata,
 /// also when an IPv6 address only wraps it.
 #[must_use]
 pub fn is_off_limits(address: IpAddr) -> bool {
@@ -97,25 +96,20 @@ pub enum ResolveError {
     OffLimits,
 }
 
-/// The system's resolver, minus what [`PrivateAddresses`] refuses.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct GuardedResolver(pub(super) PrivateAddresses);
-
-impl Resolve for GuardedResolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let private = self.0;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0))
-                .await
-                .map_err(ResolveError::Lookup)?;
-            let allowed = |address: &SocketAddr| private == PrivateAddresses::Allow || !is_off_limits(address.ip());
-            let addresses: Vec<SocketAddr> = found.filter(allowed).collect();
-            if addresses.is_empty() {
-                return Err(ResolveError::OffLimits.into());
-            }
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
+/// The addresses of a host that may be connected to, in the order in which the system's resolver gives them; at least one.
+///
+/// # Errors
+/// [`ResolveError`].
+pub async fn resolve(host: &str, port: u16, private: PrivateAddresses) -> Result<Vec<SocketAddr>, ResolveError> {
+    let found = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(ResolveError::Lookup)?;
+    let allowed = |address: &SocketAddr| private == PrivateAddresses::Allow || !is_off_limits(address.ip());
+    let addresses: Vec<SocketAddr> = found.filter(allowed).collect();
+    if addresses.is_empty() {
+        return Err(ResolveError::OffLimits);
     }
+    Ok(addresses)
 }
 
 #[cfg(test)]
