@@ -37,8 +37,8 @@ pub use provider::{
     NamespaceSelector, ProviderOAuth2,
 };
 pub use spec::{
-    ClientAuthentication, EmailAsset, EmailAssetSpec, Grant, GrantDeletionPolicy, KeyRef, MailServer, NameRef, OAuth2,
-    Rotation, Security, TokenSecret,
+    ClientAuthentication, EmailAsset, EmailAssetSpec, Format, Grant, GrantDeletionPolicy, KeyRef, MailServer, NameRef,
+    OAuth2, Rotation, Security, TokenSecret,
 };
 pub use status::{
     EmailAssetStatus, EndpointsStatus, FailureStatus, GrantStatus, HandledRequests, ServerStatus, SignInRefusalStatus,

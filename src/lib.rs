@@ -6,6 +6,7 @@
 pub mod api;
 pub mod cli;
 pub mod controller;
+pub mod formats;
 pub mod leader;
 pub mod lifecycle;
 mod listener;

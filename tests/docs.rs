@@ -13,6 +13,8 @@ use std::process::{Command, Stdio};
 
 use emailasset::api::{EmailAsset, EmailProvider, Reason, validate_provider};
 
+#[path = "docs/consumers.rs"]
+mod consumers;
 #[path = "docs/providers.rs"]
 mod providers;
 

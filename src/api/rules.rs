@@ -114,6 +114,9 @@ pub(super) const LABEL_VALUE: &str = "self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]
 pub(super) const LABEL_VALUE_MESSAGE: &str =
     "must be a label value: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends";
 
+pub(super) const FORMATS_ONCE: &str = "self.all(format, self.exists_one(other, other == format))";
+pub(super) const FORMATS_ONCE_MESSAGE: &str = "names a format twice: name each once";
+
 pub(super) const CLIENT_NAMED: &str = "has(self.providerRef) || self.oauth2.grant == 'JWTBearer' || has(self.oauth2.clientCredentialsRef) || has(self.oauth2.clientID)";
 /// The same for an `EmailProvider`.
 pub(super) const SHARED_CLIENT_NAMED: &str = "has(self.clientCredentialsRef) || has(self.clientID)";

@@ -371,6 +371,39 @@ pub struct TokenSecret {
     #[schemars(schema_with = "annotations_schema")]
     #[x_kube(validation = Rule::new(rules::OWN_KEYS).message(rules::OWN_KEYS_MESSAGE))]
     pub annotations: BTreeMap<String, String>,
+    /// Ready-made keys for mail clients, on top of the default ones, all made from the same token: `XOAuth2` and `OAuthBearer` (`imap_xoauth2` and so on: what a
+    /// client sends to log in, in base64), `Msmtp` (`msmtprc`), `Mbsync` (`mbsyncrc`), `Exim` (`exim_authenticator.conf`, `exim_transport.conf`,
+    /// `exim_router.conf`), `Postfix` (`postfix_main.cf`, `postfix_sasl_passwd`, `sasl_xoauth2.json`), `SaslXOAuth2` (`sasl_xoauth2.json`), `JSON` (`token.json`),
+    /// `Env` (`token.env`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "formats_schema")]
+    #[x_kube(validation = Rule::new(rules::FORMATS_ONCE).message(rules::FORMATS_ONCE_MESSAGE))]
+    pub formats: Vec<Format>,
+}
+
+/// Ready-made keys of a token Secret, for a kind of consumer.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[schemars(inline)]
+pub enum Format {
+    /// The SASL initial response of XOAUTH2, for each mail server.
+    XOAuth2,
+    /// The SASL initial response of OAUTHBEARER (RFC 7628), for each mail server.
+    OAuthBearer,
+    /// The configuration of msmtp.
+    Msmtp,
+    /// The configuration of mbsync (isync).
+    Mbsync,
+    /// Pieces of a configuration of Exim as a sending service.
+    Exim,
+    /// Pieces of a configuration of Postfix with the plugin sasl-xoauth2.
+    Postfix,
+    /// The token file of the plugin sasl-xoauth2.
+    SaslXOAuth2,
+    /// Everything as one JSON object.
+    #[serde(rename = "JSON")]
+    Json,
+    /// Everything as variables, for a shell or an env file.
+    Env,
 }
 
 impl EmailAsset {
@@ -494,6 +527,37 @@ impl OAuth2 {
     }
 }
 
+impl Format {
+    /// All of them, in the order of the documents.
+    pub const ALL: [Self; 9] = [
+        Self::XOAuth2,
+        Self::OAuthBearer,
+        Self::Msmtp,
+        Self::Mbsync,
+        Self::Exim,
+        Self::Postfix,
+        Self::SaslXOAuth2,
+        Self::Json,
+        Self::Env,
+    ];
+
+    /// The name in YAML.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XOAuth2 => "XOAuth2",
+            Self::OAuthBearer => "OAuthBearer",
+            Self::Msmtp => "Msmtp",
+            Self::Mbsync => "Mbsync",
+            Self::Exim => "Exim",
+            Self::Postfix => "Postfix",
+            Self::SaslXOAuth2 => "SaslXOAuth2",
+            Self::Json => "JSON",
+            Self::Env => "Env",
+        }
+    }
+}
+
 impl Security {
     /// The name in YAML.
     #[must_use]
@@ -540,6 +604,14 @@ pub(super) fn parameters_schema(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-validations": [{ "rule": rules::PARAMETER, "message": rules::PARAMETER_MESSAGE }],
     });
     text_map(rules::MAX_PARAMETERS, &value)
+}
+
+fn formats_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": Format::ALL.len(),
+        "items": { "type": "string", "enum": Format::ALL.map(Format::as_str) },
+    })
 }
 
 fn labels_schema(_: &mut SchemaGenerator) -> Schema {

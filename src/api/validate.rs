@@ -3,7 +3,7 @@
 //! The API server checks the same with CEL before it stores an object. They are checked again here for objects that were stored before a rule came or with another
 //! version of the CRD, and because a few rules cannot be said in CEL: which label keys the operator's settings allow, and how a key is spelt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::SignedDuration;
@@ -499,6 +499,8 @@ impl Check {
             .all(|value| value.len() <= rules::MAX_ANNOTATION);
         let expected = format!("each value must have at most {} characters", rules::MAX_ANNOTATION);
         self.require(bounded, "spec.secret.annotations", &expected);
+        let once = secret.formats.iter().collect::<BTreeSet<_>>().len() == secret.formats.len();
+        self.require(once, "spec.secret.formats", rules::FORMATS_ONCE_MESSAGE);
     }
 
     fn keys(&mut self, field: &str, map: &BTreeMap<String, String>, allowed: &AllowedKeys) {

@@ -16,6 +16,7 @@ use crate::{
     api::{
         self, EmailAsset, EmailAssetSpec, EmailProvider, GrantDeletionPolicy, Reason, SignInStatus, duration, names,
     },
+    formats::{self, Mailbox, Outline},
     lifecycle::{
         self, Activity, AttemptHolder, Discovery, Farewell, GrantSecret, Handover, Heritage, Hold, Input, InputVersion,
         Limits, Names, Plan, PlanRefusal, Presence, Retention, SeedClaim, SeedRecord, SignInBy, SignInWay, Slot,
@@ -82,13 +83,27 @@ impl Pass {
             }
         };
         self.check_hosts(&endpoints).map_err(settled)?;
-        let rendering = rendering(&self.asset.spec, &endpoints);
+        let formats = self.formats(&endpoints);
+        let formats = formats.map_err(|refusal| settled(invalid(refusal.to_string())))?;
+        let rendering = rendering(&self.asset.spec, &endpoints, formats);
         let plan = self.plan(&endpoints, &rendering);
         Ok(Resolved {
             endpoints,
             rendering,
             plan,
         })
+    }
+
+    /// The ready-made keys that the spec asks for.
+    fn formats(&self, endpoints: &Endpoints) -> Result<Option<Outline>, formats::Refusal> {
+        let secret = &self.asset.token_secret_name();
+        let wanted = self
+            .asset
+            .spec
+            .secret
+            .as_ref()
+            .map_or(&[][..], |secret| &secret.formats);
+        Outline::new(wanted, &Mailbox::of(secret, endpoints))
     }
 
     /// What the spec means under an `EmailProvider`, if its rules cover the asset. They are asked first: whoever may not use it learns nothing else about it.
@@ -782,8 +797,11 @@ fn limits(of: &provider::Limits) -> Limits {
 }
 
 /// What surrounds the token in the Secret.
-fn rendering(spec: &EmailAssetSpec, endpoints: &Endpoints) -> Rendering {
-    let mut rendering = Rendering::default();
+fn rendering(spec: &EmailAssetSpec, endpoints: &Endpoints, formats: Option<Outline>) -> Rendering {
+    let mut rendering = Rendering {
+        formats,
+        ..Rendering::default()
+    };
     rendering.settings.insert("email".to_owned(), endpoints.email.clone());
     rendering
         .settings

@@ -24,6 +24,7 @@ use super::exit::{Exit, Problem};
 use super::files;
 use super::terminal::{Screen, harmless, print, tell};
 use crate::api::{self, AllowedKeys, EmailAsset, Grant};
+use crate::formats::{Mailbox, Outline};
 use crate::provider::{self, Catalogue, ResolveError};
 
 const API_VERSION: &str = "emailasset.dev/v1alpha1";
@@ -246,6 +247,10 @@ fn asset(
         Err(ResolveError::Undiscovered { .. }) => return Ok(opens_more(&asset).into_iter().collect()),
         Err(error) => return Err(vec![error.to_string()]),
     };
+    if let Some(secret) = &asset.spec.secret {
+        Outline::new(&secret.formats, &Mailbox::of(&asset.token_secret_name(), &endpoints))
+            .map_err(|refusal| vec![refusal.to_string()])?;
+    }
     let public_url = rules.public_url.as_ref();
     let redirect_uri = public_url.and_then(|public_url| clients::redirect_uri(&asset, &endpoints, public_url));
     let of_redirect_uri = redirect_uri.and_then(|redirect_uri| clients::advice(&asset, &redirect_uri, &known.files));

@@ -17,7 +17,8 @@ use url::Url;
 use self::parameters::Values;
 use self::sign_in::Known;
 use super::catalogue::{
-    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Period, RateLimit, SendScope, WayToToken,
+    Assertion, Catalogue, Entry, EntryServer, ErrorDialect, LivesAs, Mechanism, Period, RateLimit, SendScope,
+    WayToToken,
 };
 use super::discovered::Discovered;
 use super::hosts::Authority;
@@ -81,6 +82,8 @@ pub struct Endpoints {
     pub imap: Option<Server>,
     /// The POP3 server.
     pub pop3: Option<Server>,
+    /// What the provider's mail servers offer for logging in with a token, best first. Empty: nobody knows.
+    pub mechanisms: Vec<Mechanism>,
     /// How a person signs in.
     pub sign_in: SignIn,
     /// What the issuer's metadata told, where the endpoints come from there.
@@ -478,6 +481,9 @@ pub fn resolve_discovered(
         smtp: mail_server(&SMTP, spec.smtp.as_ref(), |entry| entry.smtp.as_ref())?,
         imap: mail_server(&IMAP, spec.imap.as_ref(), |entry| entry.imap.as_ref())?,
         pop3: mail_server(&POP3, spec.pop3.as_ref(), |entry| entry.pop3.as_ref())?,
+        mechanisms: provider
+            .map(|provider| provider.entry.mechanisms.clone())
+            .unwrap_or_default(),
         refresh_scopes: match provider.map(|provider| provider.entry.refresh.send_scope) {
             Some(SendScope::Never) => Vec::new(),
             Some(SendScope::Requested) | None => scopes.clone(),

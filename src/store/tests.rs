@@ -166,7 +166,13 @@ mod patches {
 }
 
 mod rendering {
+    use secrecy::ExposeSecret;
+
     use super::{token::Rendering, *};
+    use crate::{
+        api::Format,
+        formats::{Mailbox, Outline},
+    };
 
     #[test]
     fn the_digest_changes_with_every_part_and_with_nothing_else() {
@@ -179,10 +185,57 @@ mod rendering {
         set(&mut moved.settings, "ab", "c");
         let mut labels = base.clone();
         set(&mut labels.labels, "a", "bc");
-        let digests: HashSet<String> = [&base, &settings, &moved, &labels].map(Rendering::digest).into();
-        assert_eq!(digests.len(), 4);
+        let with = |formats: &[Format]| Rendering {
+            formats: Outline::new(formats, &MAILBOX).unwrap(),
+            ..base.clone()
+        };
+        let formats = [with(&[Format::Json]), with(&[Format::Json, Format::Env])];
+        let all = [&base, &settings, &moved, &labels].into_iter().chain(&formats);
+        let digests: HashSet<String> = all.map(Rendering::digest).collect();
+        assert_eq!(digests.len(), 6);
         assert_eq!(settings.digest(), settings.clone().digest());
     }
+
+    /// Otherwise a new version of the operator would write every Secret anew.
+    #[test]
+    fn the_digest_without_formats_is_what_it_was_before_there_were_formats() {
+        let mut rendering = Rendering::default();
+        rendering
+            .settings
+            .insert("email".to_owned(), "support@example.com".to_owned());
+        assert_eq!(rendering.digest(), "b53d3dde5831b336");
+    }
+
+    #[test]
+    fn ready_made_keys_stand_beside_the_default_ones_and_take_none_of_their_places() {
+        let mut rendering = Rendering {
+            formats: Outline::new(&[Format::Json, Format::Env], &MAILBOX).unwrap(),
+            ..Rendering::default()
+        };
+        // A default key with the name of a ready-made one, which no format has.
+        rendering.settings.insert("token.env".to_owned(), "default".to_owned());
+        let token = token::AccessToken {
+            token: "T".into(),
+            token_type: "Bearer".to_owned(),
+        };
+        let data = token::data(&rendering, None, &token);
+        assert_eq!(
+            data.keys().collect::<Vec<_>>(),
+            ["access_token", "token.env", "token.json", "token_type"]
+        );
+        assert_eq!(data["token.env"].expose_secret(), "default");
+        assert!(data["token.json"].expose_secret().contains(r#""access_token":"T""#));
+    }
+
+    const MAILBOX: Mailbox<'_> = Mailbox {
+        secret: "support-mail",
+        email: "support@example.com",
+        username: "support@example.com",
+        smtp: None,
+        imap: None,
+        pop3: None,
+        mechanisms: &[],
+    };
 }
 
 mod inputs {

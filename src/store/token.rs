@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     api::names,
+    formats::{Issued, Outline, TOKEN_KEY},
     lifecycle::{Lifetime, Record, SeedLedger, Upkeep},
 };
 
 /// Keys of a token Secret's data that hold the token.
 pub mod keys {
     /// The access token.
-    pub const ACCESS_TOKEN: &str = "access_token";
+    pub const ACCESS_TOKEN: &str = super::TOKEN_KEY;
     /// Its type, `Bearer` nearly always.
     pub const TOKEN_TYPE: &str = "token_type";
     /// When it ends, RFC 3339 in UTC.
@@ -35,10 +36,12 @@ pub struct Rendering {
     pub labels: BTreeMap<String, String>,
     /// Annotations that the spec asks for.
     pub annotations: BTreeMap<String, String>,
+    /// Ready-made keys that the spec asks for.
+    pub formats: Option<Outline>,
 }
 
 impl Rendering {
-    /// A digest of all of it: differs when anything in it does.
+    /// A digest of all of it: differs when anything in it does. Ready-made keys count as they are written, so that another way of writing them reaches consumers.
     #[must_use]
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
@@ -50,6 +53,13 @@ impl Rendering {
             hash.update(name);
             for (key, value) in map {
                 // Lengths keep `a=bc` and `ab=c` apart.
+                hash.update(format!("|{}|{key}|{}|{value}", key.len(), value.len()));
+            }
+        }
+        if let Some(formats) = &self.formats {
+            hash.update("formats");
+            for (key, value) in formats.sample() {
+                let value = value.expose_secret();
                 hash.update(format!("|{}|{key}|{}|{value}", key.len(), value.len()));
             }
         }
@@ -72,6 +82,15 @@ pub struct AccessToken {
     pub token: SecretString,
     /// Its type.
     pub token_type: String,
+}
+
+impl AccessToken {
+    /// Whether a text can be a token (RFC 6750 section 2.1: visible ASCII). What somebody wrote into a Secret of ours may be anything, and goes into consumers' files.
+    #[must_use]
+    pub fn is_sayable(token: &SecretString) -> bool {
+        let token = token.expose_secret();
+        !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+    }
 }
 
 /// The labels that all our Secrets carry.
@@ -175,12 +194,21 @@ fn replace(changes: &mut BTreeMap<String, Option<String>>, before: &[String], no
     changes.extend(now.iter().map(|(key, value)| (key.clone(), Some(value.clone()))));
 }
 
-fn data(rendering: &Rendering, lifetime: Option<&Lifetime>, token: &AccessToken) -> BTreeMap<String, SecretString> {
-    let settings = rendering
-        .settings
-        .iter()
-        .map(|(key, value)| (key.clone(), SecretString::from(value.as_str())));
-    let mut data: BTreeMap<String, SecretString> = settings.collect();
+pub(super) fn data(
+    rendering: &Rendering,
+    lifetime: Option<&Lifetime>,
+    token: &AccessToken,
+) -> BTreeMap<String, SecretString> {
+    // What follows would win: no ready-made key can take a default key's place.
+    let mut data = rendering.formats.as_ref().map_or_else(BTreeMap::new, |formats| {
+        formats.render(&Issued {
+            token: &token.token,
+            token_type: &token.token_type,
+            expires: lifetime.map(|lifetime| lifetime.expires),
+        })
+    });
+    let settings = rendering.settings.iter();
+    data.extend(settings.map(|(key, value)| (key.clone(), SecretString::from(value.as_str()))));
     data.insert(
         keys::ACCESS_TOKEN.to_owned(),
         SecretString::from(token.token.expose_secret()),

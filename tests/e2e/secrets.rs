@@ -65,6 +65,65 @@ async fn a_token_secret_moves_to_its_new_name_without_a_request() {
 }
 
 #[tokio::test]
+async fn formats_come_and_go_with_the_token_that_is_there() {
+    let stage = SharedStage::join().await;
+    for (asset, rotation) in [("formats-none", Rotation::None), ("formats-strict", Rotation::Strict)] {
+        let grant = stage.settle(asset, rotation, &json!({})).await;
+        let token = stage.access_token(asset).await;
+        let secret = format!("{asset}-token");
+        let with = json!({"smtp": {"host": "smtp.example.com"}, "secret": {"formats": ["Msmtp", "JSON"]}});
+        stage.change_spec(asset, &with).await;
+        let shown = wait_for(&stage.secrets, &secret, "has the formats", |secret| {
+            secret.data.as_ref().is_some_and(|data| data.contains_key("msmtprc"))
+        });
+        let shown = shown.await;
+        let document: Value = serde_json::from_str(&text(&shown, "token.json")).unwrap();
+        assert_eq!(document["access_token"], token);
+        assert_eq!(document["expires_at"], text(&shown, "expires_at"));
+        assert!(text(&shown, "msmtprc").contains(&format!("user {}\n", mailbox(asset))));
+
+        stage.request_refresh(asset, "with-formats").await;
+        stage.wait_for_generation(asset, 2).await;
+        let next = stage.secret(&secret).await;
+        let document: Value = serde_json::from_str(&text(&next, "token.json")).unwrap();
+        assert_eq!(
+            document["access_token"],
+            text(&next, "access_token"),
+            "all keys belong to one token"
+        );
+
+        stage.change_spec(asset, &json!({"secret": {"formats": null}})).await;
+        wait_for(&stage.secrets, &secret, "has lost the formats", |secret| {
+            let data = secret.data.as_ref().unwrap();
+            !data.contains_key("msmtprc") && !data.contains_key("token.json")
+        })
+        .await;
+        stage.assert_token_works(asset).await;
+        assert_eq!(stage.requests_of_grant(&grant).await, 2, "one for each generation");
+    }
+}
+
+#[tokio::test]
+async fn a_format_without_its_server_is_an_invalid_spec_that_leaves_the_token() {
+    let stage = SharedStage::join().await;
+    let grant = stage.settle("formats-wrong", Rotation::None, &json!({})).await;
+    let token = stage.access_token("formats-wrong").await;
+    stage
+        .change_spec("formats-wrong", &json!({"secret": {"formats": ["Msmtp"]}}))
+        .await;
+    let refused = stage
+        .wait_for_condition("formats-wrong", Ready, "False", "InvalidSpec")
+        .await;
+    let said = condition(&refused, Ready).unwrap().2;
+    assert!(
+        said.contains("spec.secret.formats names Msmtp, which needs an SMTP server"),
+        "{said}"
+    );
+    assert_eq!(stage.access_token("formats-wrong").await, token);
+    assert_eq!(stage.requests_of_grant(&grant).await, 1);
+}
+
+#[tokio::test]
 async fn the_secret_of_a_deleted_asset_is_waited_for_and_is_no_conflict() {
     let stage = SharedStage::join().await;
     stage.settle("again", Rotation::None, &json!({})).await;

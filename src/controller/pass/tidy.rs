@@ -131,7 +131,7 @@ impl Pass {
         let token = contents.text(grant::keys::ACCESS_TOKEN);
         let token_type = contents.text(grant::keys::TOKEN_TYPE);
         match (token, token_type) {
-            (Ok(token), token_type) => {
+            (Ok(token), token_type) if AccessToken::is_sayable(&token) => {
                 let token_type = token_type.map_or_else(|_| "Bearer".to_owned(), |text| plain(&text));
                 self.in_hand = Some(Unpublished {
                     token: AccessToken { token, token_type },
@@ -139,7 +139,7 @@ impl Pass {
                 });
                 Flow::On
             }
-            (Err(_), _) => {
+            _ => {
                 warn!(asset = %self.key, "a Secret of ours has lost its access token; fetching a new one");
                 self.forget_lifetime(&contents.seen).await
             }

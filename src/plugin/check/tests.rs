@@ -41,6 +41,19 @@ fn a_good_manifest_has_no_errors_and_strangers_are_left_alone() {
 }
 
 #[test]
+fn a_format_that_cannot_be_made_is_found() {
+    let text = GOOD.replace(
+        "provider: google",
+        "provider: google\n  smtp: {security: None}\n  secret: {formats: [Msmtp]}",
+    );
+    let problems = checked(&text).problems.join("\n");
+    assert!(
+        problems.contains("names Msmtp, and spec.smtp.security is None"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn each_problem_says_where_it_is_what_was_found_and_what_is_accepted() {
     for (change, problem) in [
         (
