@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `authorize` signs a person in without an ingress, `status` tells how assets stand ([`story()`], [`Report`]), `refresh` asks for a new token, `token` prints it,
-//! `import` makes manifests of other tools' token files, `check` holds manifests against the operator's own rules, `providers` tells what the catalogue knows, and which `EmailProvider`s a namespace may use. No command has or wants a right outside the
+//! `verify` logs in with it, `import` makes manifests of other tools' token files, `check` holds manifests against the operator's own rules, `providers` tells what the catalogue knows, and which `EmailProvider`s a namespace may use. No command has or wants a right outside the
 //! asset's namespace (but `status -A`, which lists, and `providers`, which does without). What goes to standard output is the answer; all that is said besides goes to standard error.
 
 mod arguments;
@@ -19,6 +19,7 @@ mod import;
 mod output;
 mod providers;
 mod proxy;
+mod published;
 mod refresh;
 mod report;
 mod status;
@@ -26,6 +27,7 @@ mod story;
 mod table;
 mod terminal;
 mod token;
+mod verify;
 mod words;
 
 #[cfg(test)]
@@ -59,6 +61,7 @@ async fn carry_out(plugin: &Plugin) -> Result<Exit, Problem> {
         Command::Refresh(arguments) => refresh::run(&cluster().await?, arguments).await,
         Command::Authorize(arguments) => authorize::run(&cluster().await?, arguments).await,
         Command::Token(arguments) => token::run(&cluster().await?, arguments).await,
+        Command::Verify(arguments) => verify::run(&cluster().await?, arguments).await,
         Command::Import(arguments) => import::run(arguments, plugin.cluster.namespace.as_deref()),
         Command::Check(arguments) => check::run(arguments),
         Command::Providers(arguments) => providers::run(arguments, &plugin.cluster).await,

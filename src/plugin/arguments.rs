@@ -50,6 +50,8 @@ pub(super) enum Command {
     Refresh(RefreshArguments),
     /// Print the access token of an asset, for scripts and mail programs
     Token(TokenArguments),
+    /// Log in to the mail servers of an asset with its token, from this machine, and show the conversation
+    Verify(VerifyArguments),
     /// Make manifests of the token file of another tool, and print them
     Import(ImportArguments),
     /// Check manifests without a cluster, by the operator's own rules
@@ -124,6 +126,25 @@ pub(super) struct TokenArguments {
     /// Whose host and port stand in an oauthbearer response; default: the first of imap, smtp, pop3 that the Secret knows
     #[arg(long, value_enum)]
     pub(super) protocol: Option<Protocol>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(super) struct VerifyArguments {
+    /// The asset
+    pub(super) name: String,
+    /// Only this server; default: all that the token Secret knows
+    #[arg(long, value_enum)]
+    pub(super) protocol: Option<Protocol>,
+    /// A mail server that is yours and not in the catalogue. Whoever may change the asset chooses its servers, and the token is sent to them
+    #[arg(long, value_name = "HOST")]
+    pub(super) allow_host: Vec<String>,
+    /// Connect to loopback, link-local and metadata addresses too, such as those of kubectl port-forward
+    #[arg(long)]
+    pub(super) allow_private_addresses: bool,
+    /// PEM file with certificates to trust besides those of this machine
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca_bundle: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

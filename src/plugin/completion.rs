@@ -129,7 +129,7 @@ fn asked(words: &[String]) -> Asked {
     }
     match command.map(Command::get_name) {
         None => Asked::Words(subcommands(&whole)),
-        Some("authorize" | "status" | "refresh" | "token") if positionals == 0 => Asked::Asset { cluster },
+        Some("authorize" | "status" | "refresh" | "token" | "verify") if positionals == 0 => Asked::Asset { cluster },
         Some("import" | "check") => Asked::File,
         Some("providers") if positionals == 0 => Asked::Words(providers::keys()),
         Some("completion") if positionals == 0 => {

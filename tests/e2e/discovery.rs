@@ -411,7 +411,7 @@ async fn a_living_grant_goes_to_no_other_issuers_endpoint_even_where_no_secret_i
     let grant = settle(&stage, asset, &issuer).await;
     let spec = json!({"oauth2": {
         "clientCredentialsRef": null, "clientID": CLIENT,
-        "refreshTokenSecretRef": {"name": "there-is-none"}, "issuer": trap.endpoints.url,
+        "refreshTokenSecretRef": {"name": "no-seed-by-issuer"}, "issuer": trap.endpoints.url,
     }});
     stage.change_spec(asset, &spec).await;
     stage.request_refresh(asset, "send-it").await;
@@ -442,7 +442,7 @@ async fn a_retained_grant_is_not_adopted_for_another_issuer() {
         asset,
         &trap.endpoints.url,
         &json!({"oauth2": {
-            "clientID": CLIENT, "refreshTokenSecretRef": {"name": "there-is-none"},
+            "clientID": CLIENT, "refreshTokenSecretRef": {"name": "no-heir-by-issuer"},
         }}),
     );
     manifest["spec"]["oauth2"]

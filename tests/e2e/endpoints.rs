@@ -263,7 +263,7 @@ async fn a_living_grant_is_given_back_to_nobody_else_even_where_no_secret_is_nam
     let asset = "robbed";
     stage.settle(asset, Rotation::Strict, &json!({})).await;
     let spec = json!({"oauth2": {
-        "clientCredentialsRef": null, "clientID": CLIENT, "refreshTokenSecretRef": {"name": "there-is-none"},
+        "clientCredentialsRef": null, "clientID": CLIENT, "refreshTokenSecretRef": {"name": "no-seed-to-give-back"},
         "grantDeletionPolicy": "Revoke", "revocationURL": trap.endpoints.revocation_url,
     }});
     is_not_given_away(&stage, &trap, asset, &spec).await;
@@ -313,7 +313,7 @@ async fn a_retained_grant_is_not_inherited_to_be_given_away() {
         asset,
         "Strict",
         &json!({"oauth2": {
-            "clientID": CLIENT, "refreshTokenSecretRef": {"name": "there-is-none"},
+            "clientID": CLIENT, "refreshTokenSecretRef": {"name": "no-seed-of-the-heir"},
             "grantDeletionPolicy": "Revoke", "revocationURL": trap.endpoints.revocation_url,
         }}),
     );

@@ -149,7 +149,7 @@ async fn a_living_grant_goes_to_no_other_host_even_where_no_secret_is_named() {
     // Nothing that could object is left: no client Secret, and a seed Secret that does not exist.
     let spec = json!({"oauth2": {
         "clientCredentialsRef": null, "clientID": CLIENT,
-        "refreshTokenSecretRef": {"name": "there-is-none"}, "refreshURL": trap.endpoints.token_url,
+        "refreshTokenSecretRef": {"name": "thief-grant-none"}, "refreshURL": trap.endpoints.token_url,
     }});
     stage.change_spec(asset, &spec).await;
     stage.request_refresh(asset, "send-it").await;
@@ -218,7 +218,7 @@ async fn a_retained_grant_is_not_adopted_for_another_endpoint() {
     stage.assets.delete(asset, &DeleteParams::default()).await.unwrap();
     wait_until_gone(&stage.secrets, &format!("{asset}-token")).await;
     let mut manifest = stage.manifest(asset, "Strict", &json!({"oauth2": {
-        "tokenURL": trap.endpoints.token_url, "clientID": CLIENT, "refreshTokenSecretRef": {"name": "there-is-none"},
+        "tokenURL": trap.endpoints.token_url, "clientID": CLIENT, "refreshTokenSecretRef": {"name": "no-heir-elsewhere"},
     }}));
     manifest["spec"]["oauth2"]
         .as_object_mut()

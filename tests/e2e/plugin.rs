@@ -4,6 +4,7 @@
 
 mod authorize;
 mod person;
+mod verify;
 
 use base64::{Engine, engine::general_purpose::STANDARD, engine::general_purpose::URL_SAFE_NO_PAD};
 use emailasset::api::{EmailAsset, EmailProvider};
