@@ -1,6 +1,6 @@
 //! The HTTP server for the kubelet and Prometheus: `/healthz`, `/readyz`, `/metrics`.
 //!
-//! It is reachable from the whole cluster, so it limits what a client can make it hold: headers, connections and their time ([`listener`]). No handler reads a body.
+//! It is reachable from the whole cluster, so it limits what a client can make it hold: headers, connections and their time (`listener`). No handler reads a body.
 
 use std::{
     io,
