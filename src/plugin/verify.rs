@@ -130,17 +130,8 @@ fn told(screen: Screen, server: &MailServer, login: &Login) -> String {
         Standing::Refused => screen.bad(&format!("Refused ({}).", login.meaning.as_str())),
         Standing::Unknown => screen.doubtful(&format!("Not known ({}).", login.meaning.as_str())),
     };
-    let advice = match login.standing() {
-        Standing::Accepted => "",
-        Standing::Refused | Standing::Unknown => login.meaning.advice(),
-    };
-    let verdict = format!("{outcome} {advice}");
-    format!(
-        "{}\n{}{}\n",
-        screen.strong(&heading),
-        login.transcript,
-        verdict.trim_end()
-    )
+    // What that means is the last line of the transcript.
+    format!("{}\n{}{outcome}\n", screen.strong(&heading), login.transcript)
 }
 
 fn ca_bundle(path: &Path) -> Result<CaBundle, Problem> {
