@@ -143,7 +143,7 @@ impl Ground {
             .expect("the API server takes it");
     }
 
-    /// The operator of this build, with the flags and variables that a deployment sets and what loopback needs besides.
+    /// The operator of this build, with the flags that a deployment sets and what loopback needs besides.
     pub(crate) fn operator(&self) -> Operator {
         let mut args: Vec<OsString> = ["--namespace", HOME, "--identity", "bench", "--allow-private-addresses"]
             .map(Into::into)
@@ -155,7 +155,7 @@ impl Ground {
         args.extend(more.split_whitespace().map(Into::into));
         let options = OperatorOptions {
             args,
-            env: vec![("MALLOC_ARENA_MAX".to_owned(), "1".into())],
+            env: Vec::new(),
             kubeconfig: self.cluster.kubeconfig().to_owned(),
         };
         match std::env::var_os("OPERATOR") {
